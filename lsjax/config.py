@@ -1,0 +1,303 @@
+"""The experiment configuration: every field, its default and what it may be.
+
+A config file builds an `ml_collections.ConfigDict` from `default_config()`, the
+command line overrides its fields, and `from_config_dict` turns the outcome into
+the frozen dataclasses below or raises a one-line `ConfigError`. No other module
+holds a default.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import ml_collections
+
+DatasetName = Literal[
+  "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians"
+]
+NoiseKind = Literal["none", "symmetric", "pair", "cifar10_asymmetric", "file", "given"]
+ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56"]
+LossName = Literal[
+  "cross_entropy",
+  "label_smoothing",
+  "generalized_smoothing",
+  "smearing",
+  "forward_correction",
+  "backward_correction",
+]
+
+
+class ConfigError(ValueError):
+  """Bad input, told in one line: the field, its value and what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+  """Bounds of a number, both ends included unless the matching flag says otherwise."""
+
+  low: float = -math.inf
+  high: float = math.inf
+  open_high: bool = False
+
+  def __contains__(self, value: float) -> bool:
+    below = value < self.high if self.open_high else value <= self.high
+    return math.isfinite(value) and self.low <= value and below
+
+  def __str__(self) -> str:
+    low = "(-inf" if self.low == -math.inf else f"[{self.low:g}"
+    high = "inf" if self.high == math.inf else f"{self.high:g}"
+    return f"{low}, {high}{')' if self.open_high or self.high == math.inf else ']'}"
+
+
+Positive = Annotated[int, Range(1, 2**31 - 1)]
+Count = Annotated[int, Range(0, 2**31 - 1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+Probability = Annotated[float, Range(0, 1)]
+NonNegative = Annotated[float, Range(0)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  name: DatasetName = "digits"
+  path: str = ""  # the .npz file, for name=npz
+  data_dir: str = ""  # TFDS directory; empty means TFDS's own default
+  validation_examples: Count = 0  # held out of the noisy training set
+  crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
+  flip: bool = False  # random horizontal flip
+  normalize: bool = True  # subtract the training mean, divide by the standard deviation
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+  kind: NoiseKind = "none"
+  rate: Probability = 0.0  # chance of a wrong label (or of a redraw, see next)
+  includes_own_class: bool = False  # symmetric only: redraw over all classes
+  path: str = ""  # transition matrix (.npy, .npz or text), for kind=file
+  labels: str = ""  # key or feature that holds the noisy labels, for kind=given
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  name: ModelName = "mlp"
+  hidden: Positive = 256  # width of the MLP's hidden layer
+  dtype: Literal["float32", "bfloat16"] = "float32"  # of activations
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  name: LossName = "cross_entropy"
+  alpha: Annotated[float, Range(0, 1)] = 0.1
+  r: Annotated[float, Range(high=1)] = 0.0  # generalized_smoothing
+  matrix: str = ""  # file of M, for smearing
+  # What forward and backward correction invert: symmetric noise of strength alpha (the
+  # paper's), the noise's own matrix (counted from the labels if noise.kind=given), or a file.
+  transition: Literal["alpha", "noise", "file"] = "alpha"
+  transition_path: str = ""
+  cross_entropy_steps: Count = 0  # plain cross-entropy for so many steps first
+
+
+@dataclasses.dataclass(frozen=True)
+class Optim:
+  learning_rate: NonNegative = 0.1
+  warmup_steps: Count = 0  # linear, from 0
+  boundaries: tuple[int, ...] = ()  # steps at which the rate is multiplied by decay
+  decay: Probability = 0.1
+  momentum: Annotated[float, Range(0, 1, open_high=True)] = 0.9
+  weight_decay: NonNegative = 1e-4  # L2 on kernels, not on biases or BatchNorm
+  clip_norm: NonNegative = 0.0  # global gradient norm; 0: no clipping
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+  num_steps: Positive = 1000
+  batch_size: Positive = 128
+  steps_per_call: Count = 0  # steps in one compiled call; 0: chosen for backend and model
+  num_devices: Count = 1  # devices that share each batch; 0: all local ones
+  log_every: Positive = 100
+  eval_every: Positive = 500
+  eval_batch_size: Positive = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+  every: Positive = 1000
+  keep: Positive = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+  data: Seed = 0  # order of examples, augmentation, validation split
+  init: Seed = 0  # initial parameters
+  noise: Seed = 0  # label noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A whole experiment. See each section for its fields."""
+
+  data: Data = Data()
+  noise: Noise = Noise()
+  model: Model = Model()
+  loss: Loss = Loss()
+  optim: Optim = Optim()
+  train: Train = Train()
+  checkpoint: Checkpoint = Checkpoint()
+  seed: Seeds = Seeds()
+
+
+def fields() -> dict[str, Any]:
+  """Returns {"section.field": type annotation} for every field, in order."""
+  return {
+    f"{section}.{name}": hint
+    for section, cls in typing.get_type_hints(Config).items()
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items()
+  }
+
+
+def default_config() -> ml_collections.ConfigDict:
+  """Returns a mutable config with every field at its default; unknown fields are refused."""
+  return ml_collections.ConfigDict(to_dict(Config()))
+
+
+def to_dict(config: Config) -> dict[str, dict[str, Any]]:
+  """Returns the config as nested plain dictionaries (JSON-ready but for tuples)."""
+  return dataclasses.asdict(config)
+
+
+def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns {"section.field": value} of a nested config, in its order; tuples become lists."""
+
+  def walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+      if isinstance(value, Mapping):
+        yield from walk(value, f"{prefix}{key}.")
+      else:
+        yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+  return dict(walk(nested, ""))
+
+
+def config_hash(config: Config) -> str:
+  """Returns the first 8 hexadecimal digits of the SHA-256 of the config's canonical JSON."""
+  canonical = json.dumps(flatten(to_dict(config)), sort_keys=True)
+  return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def fail(field: str, value: object, allowed: str) -> typing.NoReturn:
+  """Raises the one-line `ConfigError` for a field."""
+  raise ConfigError(f"config.{field} = {value!r}: {allowed}")
+
+
+def check_field_name(name: str) -> None:
+  """Raises `ConfigError` with the nearest known name unless "section.field" exists."""
+  known = fields()
+  if name in known:
+    return
+  candidates = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+  if not candidates:  # the right field in a wrong section
+    last = name.rpartition(".")[2]
+    candidates = [k for k in known if k.rpartition(".")[2] == last]
+  hint = f"did you mean config.{candidates[0]}?" if candidates else f"known: {', '.join(known)}"
+  raise ConfigError(f"config.{name}: no such field; {hint}")
+
+
+def _checked(field: str, hint: Any, value: Any) -> Any:
+  """Returns value as the annotated type or raises `ConfigError`."""
+  bounds = None
+  if typing.get_origin(hint) is Annotated:
+    hint, bounds = typing.get_args(hint)
+  if typing.get_origin(hint) is Literal:
+    choices = typing.get_args(hint)
+    if not isinstance(value, str) or value not in choices:
+      fail(field, value, f"must be one of {', '.join(choices)}")
+    return value
+  if typing.get_origin(hint) is tuple:
+    if not isinstance(value, (tuple, list)) or not all(
+      isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**31 for v in value
+    ):
+      fail(field, value, "must be a tuple of integers in [0, 2^31)")
+    return tuple(value)
+  is_int = isinstance(value, int) and not isinstance(value, bool)
+  fits = {
+    bool: isinstance(value, bool),
+    str: isinstance(value, str),
+    int: is_int,
+    float: is_int or isinstance(value, float),
+  }[hint]
+  if not fits:
+    fail(field, value, f"must be of type {hint.__name__}, not {type(value).__name__}")
+  if hint is float:
+    try:
+      value = float(value)
+    except OverflowError:
+      fail(field, value, f"must be in {bounds or Range()}")
+  if bounds is not None and value not in bounds:
+    fail(field, value, f"must be in {bounds}")
+  return value
+
+
+def _check_combinations(c: Config) -> None:
+  """Raises `ConfigError` for fields that are right alone and wrong together."""
+  if c.data.name == "npz" and not c.data.path:
+    fail("data.path", c.data.path, "data.name=npz needs the path of an .npz file")
+  if c.noise.kind == "file" and not c.noise.path:
+    fail("noise.path", c.noise.path, "noise.kind=file needs the path of a transition matrix")
+  if c.noise.kind == "given" and not c.noise.labels:
+    fail("noise.labels", c.noise.labels, "noise.kind=given needs the name of the noisy labels")
+  if c.noise.kind == "symmetric" and c.noise.rate == 1 and c.noise.includes_own_class:
+    fail("noise.rate", c.noise.rate, "at 1 with includes_own_class the labels hold nothing")
+  corrects = c.loss.name in ("forward_correction", "backward_correction")
+  if corrects and c.loss.transition == "file" and not c.loss.transition_path:
+    fail("loss.transition_path", "", "loss.transition=file needs the path of a matrix")
+  if corrects and c.loss.transition == "noise" and c.noise.kind == "none":
+    fail("loss.transition", "noise", "needs label noise, but noise.kind=none")
+  if c.loss.name == "backward_correction" and c.loss.transition == "alpha" and c.loss.alpha == 1:
+    fail("loss.alpha", c.loss.alpha, "backward correction inverts a matrix: alpha below 1")
+  if c.loss.name == "smearing" and not c.loss.matrix:
+    fail("loss.matrix", c.loss.matrix, "loss.name=smearing needs the path of a matrix")
+  if list(c.optim.boundaries) != sorted(set(c.optim.boundaries)):
+    fail("optim.boundaries", c.optim.boundaries, "must increase strictly")
+  if c.train.num_steps * c.train.batch_size >= 2**31:
+    fail("train.num_steps", c.train.num_steps, "num_steps * batch_size must stay below 2^31")
+
+
+def from_config_dict(config: Mapping[str, Any]) -> Config:
+  """Returns the validated, frozen configuration.
+
+  Args:
+    config: a ConfigDict or nested dictionaries; absent fields take their defaults.
+
+  Raises:
+    ConfigError: one line, for an unknown field (with the nearest known name), a
+      wrong type, a value out of range, or values that do not go together.
+  """
+  sections = typing.get_type_hints(Config)
+  if isinstance(config, ml_collections.ConfigDict):
+    config = config.to_dict()
+  for section, values in config.items():
+    if section not in sections:
+      near = difflib.get_close_matches(str(section), sections, n=1)
+      hint = f"did you mean config.{near[0]}?" if near else f"known: {', '.join(sections)}"
+      raise ConfigError(f"config.{section}: no such section; {hint}")
+    if not isinstance(values, Mapping):
+      fail(section, values, "must be a section with fields, not a value")
+    for name in values:
+      check_field_name(f"{section}.{name}")
+  built = {
+    section: cls(
+      **{
+        name: _checked(f"{section}.{name}", hint, config[section][name])
+        for name, hint in typing.get_type_hints(cls, include_extras=True).items()
+        if section in config and name in config[section]
+      }
+    )
+    for section, cls in sections.items()
+  }
+  result = Config(**built)
+  _check_combinations(result)
+  return result

@@ -1,0 +1,44 @@
+"""Whole files or none: every small file of a work directory is written through here."""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+  """Opens a temporary file that takes the place of `path` when the block ends well.
+
+  A kill or a full disk at any moment leaves either the old file or the new one.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+  try:
+    with os.fdopen(handle, "wb") as f:
+      yield f
+      f.flush()
+      os.fsync(f.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 would hide results from a group
+    os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.unlink(temporary)
+    raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+  """Writes value as indented JSON. Raises ValueError for NaN or infinity (not JSON)."""
+  with replacing(path) as f:
+    f.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+  """Returns the value in a JSON file."""
+  return json.loads(pathlib.Path(path).read_text())
