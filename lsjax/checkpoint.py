@@ -1,0 +1,136 @@
+"""Orbax checkpoints of a work directory, and loading a run back."""
+
+import os
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from lsjax import config as config_lib
+from lsjax import files, models, optim, step
+
+
+class CheckpointError(Exception):
+  """A checkpoint that is missing or unreadable, told in one line."""
+
+
+class Checkpoints:
+  """The checkpoints/ directory of a run: asynchronous, atomic, the last few kept."""
+
+  def __init__(self, workdir: str | os.PathLike[str], *, keep: int):
+    self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
+    self._manager = ocp.CheckpointManager(
+      self.directory, options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    )
+
+  def latest(self) -> int | None:
+    """Returns the step of the newest finished checkpoint, or None."""
+    return self._manager.latest_step()
+
+  def save(self, at_step: int, state: step.TrainState) -> None:
+    """Copies the state off the device and writes it in the background; once per step."""
+    if self._manager.latest_step() != at_step:
+      self._manager.save(at_step, args=ocp.args.StandardSave(state))
+
+  def restore(self, at_step: int, template: step.TrainState) -> step.TrainState:
+    """Returns the state of a step as host arrays.
+
+    Args:
+      at_step: of a checkpoint that is there.
+      template: a state (or its shapes) of the same structure.
+
+    Raises:
+      CheckpointError: if it cannot be read.
+    """
+
+    def shape(x: Any) -> np.ndarray:
+      return np.empty(x.shape, x.dtype)
+
+    try:
+      return self._manager.restore(
+        at_step, args=ocp.args.StandardRestore(jax.tree.map(shape, template))
+      )
+    except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
+      why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+      raise CheckpointError(f"{self.directory / str(at_step)} cannot be read ({why})") from error
+
+  def close(self) -> None:
+    """Waits until everything is written."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+
+def build_model(
+  config: config_lib.Config, inputs: dict[str, Any], axis_name: str | None = None
+) -> nn.Module:
+  """Builds the network of a run.
+
+  Args:
+    config: of the run.
+    inputs: the "inputs" entry of config.json: num_classes, mean, std, shape, dtype.
+    axis_name: of devices that share batches, or None.
+  """
+  return models.create(
+    config.model,
+    num_classes=inputs["num_classes"],
+    mean=tuple(inputs["mean"]),
+    std=tuple(inputs["std"]),
+    axis_name=axis_name,
+  )
+
+
+def state_shapes(model: nn.Module, config: config_lib.Config, inputs: dict[str, Any]) -> Any:
+  """Returns the shapes of a run's `step.TrainState`."""
+  eye = np.eye(inputs["num_classes"], dtype=np.float32)
+  zero = np.int32(0)
+  hparams = step.Hparams(eye, eye, zero, optim.from_config(config.optim), zero, zero)
+  image = jax.ShapeDtypeStruct((1, *inputs["shape"]), inputs["dtype"])
+  return jax.eval_shape(lambda x: step.init_state(model, x, hparams, 0), image)
+
+
+def load_run(
+  workdir: str | os.PathLike[str], *, at_step: int | None = None
+) -> tuple[config_lib.Config, nn.Module, dict[str, Any]]:
+  """Loads a run back from its work directory.
+
+  Args:
+    workdir: as given to `python -m lsjax.main`.
+    at_step: of the checkpoint; the newest when absent.
+
+  Returns:
+    (config, model, variables): `model.apply(variables, images)` gives float32 logits
+    [N, L] for raw images, uint8 or float, as they were stored: the model normalises them.
+
+  Raises:
+    CheckpointError: one line, if there is no run, no such checkpoint, or none readable.
+    config.ConfigError: if config.json does not hold a valid config.
+
+  ```
+  config, model, variables = load_run("runs/digits_noisy/0a1b2c3d")
+  logits = model.apply(variables, images)
+  ```
+  """
+  workdir = pathlib.Path(workdir)
+  try:
+    saved = files.read_json(workdir / "config.json")
+    config = config_lib.from_config_dict(saved["config"])
+    inputs = saved["inputs"]
+  except (OSError, KeyError, ValueError) as error:
+    if isinstance(error, config_lib.ConfigError):
+      raise
+    raise CheckpointError(f"{workdir} holds no readable config.json ({error})") from error
+  if not (workdir / "checkpoints").is_dir():
+    raise CheckpointError(f"{workdir} has no checkpoints")
+  model = build_model(config, inputs)
+  checkpoints = Checkpoints(workdir, keep=config.checkpoint.keep)
+  try:
+    at_step = checkpoints.latest() if at_step is None else at_step
+    if at_step is None:
+      raise CheckpointError(f"{workdir} has no finished checkpoint")
+    state = checkpoints.restore(at_step, state_shapes(model, config, inputs))
+  finally:
+    checkpoints.close()
+  return config, model, {"params": state.params, "batch_stats": state.batch_stats}

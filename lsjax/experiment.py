@@ -1,0 +1,210 @@
+"""From a config to everything a run needs, before anything is compiled or written."""
+
+import dataclasses
+import importlib.metadata
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from lsjax import checkpoint, data, models, noise, optim, parallel, sampling, step
+from lsjax import config as config_lib
+from lsjax import transition as transition_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """One part of the data: images [N, ...], labels int32 [N] as trained on or tested against,
+  true_labels int32 [N], -1 where unknown."""
+
+  images: np.ndarray
+  labels: np.ndarray
+  true_labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """A checked run.
+
+  Attributes:
+    config: of the run.
+    splits: "train", "test" and, where examples are held out, "validation" (noisy labels).
+    noise: labels of the whole training set, the held-out part included.
+    inputs: what else than the config rebuilds the model: num_classes, mean, std, shape, dtype.
+    model: with `parallel.AXIS` as its axis.
+    hparams: arrays of the step.
+    devices: that train.
+  """
+
+  config: config_lib.Config
+  splits: dict[str, Split]
+  noise: noise.NoisyLabels
+  inputs: dict[str, Any]
+  model: nn.Module
+  hparams: step.Hparams
+  devices: list[jax.Device]
+
+
+def prepare(config: config_lib.Config) -> Experiment:
+  """Loads the data, draws the noise and checks that all of it fits together.
+
+  Raises:
+    config.ConfigError: one line.
+  """
+  devices = parallel.devices(config.train.num_devices)
+  for name in ("batch_size", "eval_batch_size"):
+    value = getattr(config.train, name)
+    if value % len(devices):
+      config_lib.fail(f"train.{name}", value, f"must be divisible by {len(devices)} devices")
+  given = config.noise.labels if config.noise.kind == "given" else ""
+  dataset = data.load(config.data, given_labels=given)
+  _check_images(config, dataset)
+  noisy = _noisy_labels(config.noise, config.seed.noise, dataset)
+  splits = _splits(config, dataset, noisy)
+  mean, std = data.moments(dataset.train_images) if config.data.normalize else ((0.0,), (1.0,))
+  inputs = {
+    "num_classes": dataset.num_classes,
+    "mean": list(mean),
+    "std": list(std),
+    "shape": list(dataset.train_images.shape[1:]),
+    "dtype": str(dataset.train_images.dtype),
+  }
+  matrix, transition = step.method(config.loss, noisy.transition, dataset.num_classes)
+  hparams = step.Hparams(
+    matrix=matrix.astype(np.float32),
+    transition=transition.astype(np.float32),
+    cross_entropy_steps=np.int32(config.loss.cross_entropy_steps),
+    optim=optim.from_config(config.optim),
+    data_seed=np.uint32(config.seed.data),
+    log_every=np.int32(config.train.log_every),
+  )
+  model = checkpoint.build_model(config, inputs, parallel.AXIS)
+  return Experiment(config, splits, noisy, inputs, model, hparams, devices)
+
+
+def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
+  """Raises `ConfigError` where model or augmentation do not fit the images."""
+  shape = dataset.train_images.shape[1:]
+  is_image = len(shape) == 3
+  if config.model.name in models.CONVOLUTIONAL and not is_image:
+    config_lib.fail("model.name", config.model.name, f"needs images [H, W, C], not {list(shape)}")
+  if config.data.flip and not is_image:
+    config_lib.fail("data.flip", True, f"needs images [H, W, C], not {list(shape)}")
+  padding = config.data.crop_padding
+  if padding and (not is_image or padding > min(shape[:2])):
+    config_lib.fail(
+      "data.crop_padding", padding, f"must be 0 or fit images [H, W, C]; they are {list(shape)}"
+    )
+
+
+def _noisy_labels(
+  config: config_lib.Noise, seed: int, dataset: data.Dataset
+) -> noise.NoisyLabels:
+  """Draws (or takes) the labels to train on."""
+  num_classes = dataset.num_classes
+  try:
+    if config.kind == "given":
+      return noise.given(
+        dataset.label_sets[config.labels],
+        dataset.train_labels,
+        num_classes,
+        ids=dataset.train_ids,
+      )
+  except ValueError as error:
+    config_lib.fail("noise.labels", config.labels, str(error))
+  match config.kind:
+    case "none":
+      matrix = np.eye(num_classes)
+    case "symmetric":
+      matrix = transition_lib.symmetric(
+        num_classes, config.rate, includes_own_class=config.includes_own_class
+      )
+    case "pair":
+      matrix = transition_lib.pair(num_classes, config.rate)
+    case "cifar10_asymmetric":
+      matrix = transition_lib.cifar10_asymmetric(config.rate)
+    case "file":
+      try:
+        matrix = transition_lib.from_file(config.path)
+      except ValueError as error:
+        config_lib.fail("noise.path", config.path, str(error))
+  if len(matrix) != num_classes:
+    config_lib.fail(
+      "noise.kind", config.kind, f"is for {len(matrix)} classes; the data has {num_classes}"
+    )
+  assert dataset.train_labels is not None  # data.load has seen to it
+  return noise.corrupt(dataset.train_labels, matrix, seed=seed, ids=dataset.train_ids)
+
+
+def _splits(
+  config: config_lib.Config, dataset: data.Dataset, noisy: noise.NoisyLabels
+) -> dict[str, Split]:
+  """Returns train, test and, if asked for, validation."""
+  count, held_out = len(noisy.labels), config.data.validation_examples
+  if count - held_out < config.train.batch_size:
+    config_lib.fail(
+      "train.batch_size",
+      config.train.batch_size,
+      f"must be at most the {max(count - held_out, 0)} training examples "
+      f"({count} less {held_out} for validation)",
+    )
+  if len(dataset.test_labels) == 0:
+    config_lib.fail("data.name", config.data.name, "has an empty test split")
+  true = np.full(count, -1, np.int32) if noisy.clean is None else noisy.clean
+  test_labels = noise.check_labels(dataset.test_labels, dataset.num_classes)
+  splits = {"test": Split(dataset.test_images, test_labels, test_labels)}
+  if not held_out:
+    return {"train": Split(dataset.train_images, noisy.labels, true), **splits}
+  chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
+  for name, where in (("train", ~chosen), ("validation", chosen)):
+    splits[name] = Split(dataset.train_images[where], noisy.labels[where], true[where])
+  return splits
+
+
+def description(experiment: Experiment) -> dict[str, Any]:
+  """Returns the content of config.json: config, its hash, inputs and environment."""
+  packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+  return {
+    "config": config_lib.to_dict(experiment.config),
+    "config_hash": config_lib.config_hash(experiment.config),
+    "inputs": experiment.inputs,
+    "environment": {
+      "lsjax": importlib.metadata.version("lsjax") if _is_installed() else "source",
+      "python": sys.version.split()[0],
+      **{name: importlib.metadata.version(name) for name in packages},
+      "device": experiment.devices[0].device_kind,
+      "backend": jax.default_backend(),
+      "num_devices": len(experiment.devices),
+      "commit": commit(),
+    },
+  }
+
+
+def _is_installed() -> bool:
+  try:
+    importlib.metadata.version("lsjax")
+  except importlib.metadata.PackageNotFoundError:
+    return False
+  return True
+
+
+def commit() -> str | None:
+  """Returns the git commit of this source tree, with "-dirty" after local changes, or None."""
+  try:
+    return (
+      subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        cwd=pathlib.Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+      ).stdout.strip()
+      or None
+    )
+  except (OSError, subprocess.SubprocessError):
+    return None

@@ -1,0 +1,336 @@
+"""The one training loop: from a config and a work directory to result.json."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from lsjax import checkpoint, experiment, files, metrics, models, parallel, step
+from lsjax import config as config_lib
+
+
+class WorkdirError(Exception):
+  """A work directory that belongs to another run or cannot be used, told in one line."""
+
+
+class Stopped(Exception):
+  """A signal asked the run to stop; its state is saved.
+
+  Attributes:
+    signum: the signal's number.
+  """
+
+  def __init__(self, signum: int, at_step: int):
+    super().__init__(f"stopped by {signal.Signals(signum).name} at step {at_step}, saved")
+    self.signum = signum
+
+
+def train_and_evaluate(
+  config: config_lib.Config, workdir: str | os.PathLike[str]
+) -> dict[str, Any]:
+  """Trains to the end, resuming what the work directory holds.
+
+  Args:
+    config: of the run.
+    workdir: a directory of this run alone. Afterwards it holds config.json, noise.npz,
+      metrics.jsonl, TensorBoard events, checkpoints/ and result.json.
+
+  Returns:
+    The content of result.json. A finished run is not run again.
+
+  Raises:
+    config.ConfigError: if the config does not fit the data; nothing is written.
+    WorkdirError: if the directory belongs to another config, or cannot be written.
+    checkpoint.CheckpointError: if the newest checkpoint cannot be read.
+    Stopped: after SIGTERM or SIGINT, once a checkpoint is written.
+  """
+  workdir = pathlib.Path(workdir)
+  finished = finished_result(config, workdir)
+  if finished is not None:
+    return finished
+  run = experiment.prepare(config)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / "config.json").exists():
+      files.write_json(workdir / "config.json", experiment.description(run))
+    _write_noise(run, workdir)
+  except OSError as error:
+    raise WorkdirError(f"{workdir} cannot be written ({error})") from error
+  with _stop_signals() as stop, _Loop(run, workdir, stop) as loop:
+    result = loop.run()
+  files.write_json(workdir / "result.json", result)
+  return result
+
+
+def finished_result(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the result of a finished run, None for one still to do.
+
+  Raises:
+    WorkdirError: naming the fields that differ, if another config made the directory.
+  """
+  if (workdir / "config.json").exists():
+    try:
+      there = config_lib.flatten(files.read_json(workdir / "config.json")["config"])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+      raise WorkdirError(f"{workdir / 'config.json'} cannot be read ({error})") from error
+    here = config_lib.flatten(config_lib.to_dict(config))
+    differing = [
+      f"{k}: {there.get(k)!r} there, {here.get(k)!r} here"
+      for k in {**there, **here}
+      if there.get(k) != here.get(k)
+    ]
+    if differing:
+      raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
+    if (workdir / "result.json").exists():
+      return files.read_json(workdir / "result.json")
+  return None
+
+
+def _write_noise(run: experiment.Experiment, workdir: pathlib.Path) -> None:
+  """Writes noise.npz, or checks that the one there holds the same labels."""
+  path = workdir / "noise.npz"
+  if not path.exists():
+    run.noise.save(path)
+    return
+  with np.load(path, allow_pickle=False) as arrays:
+    saved = str(arrays["sha256"])
+  if saved != run.noise.sha256():
+    raise WorkdirError(f"{path} holds other labels than this config and data give")
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+  """Yields a list to which SIGTERM and SIGINT add themselves instead of killing the process.
+
+  A second SIGINT interrupts as usual. Outside the main thread the list stays empty:
+  Python hears signals nowhere else.
+  """
+  received: list[int] = []
+  if threading.current_thread() is not threading.main_thread():
+    yield received
+    return
+
+  def receive(signum: int, _: Any) -> None:
+    received.append(signum)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+  before = {s: signal.signal(s, receive) for s in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    yield received
+  finally:
+    for signum, handler in before.items():
+      signal.signal(signum, handler)
+
+
+@dataclasses.dataclass
+class _Pending:
+  """A dispatched call whose outcome has not been fetched."""
+
+  at_step: int
+  progress: step.Progress
+
+
+class _Diverged(Exception):
+  def __init__(self, at_step: int, loss: float):
+    self.at_step, self.loss = at_step, loss
+
+
+class _Loop:
+  """One run in flight: device data, compiled calls, open files."""
+
+  def __init__(self, run: experiment.Experiment, workdir: pathlib.Path, stop: list[int]):
+    self.experiment, self.config, self.workdir, self.stop = run, run.config, workdir, stop
+    self.rows: list[dict[str, Any]] = []
+    self.pending: _Pending | None = None
+
+  def __enter__(self) -> "_Loop":
+    run, config = self.experiment, self.config
+    self.checkpoints = checkpoint.Checkpoints(self.workdir, keep=config.checkpoint.keep)
+    latest = self.checkpoints.latest()
+    self.step = latest or 0
+    # Compiled as a whole: operation by operation it would take seconds on some backends.
+    init = jax.jit(step.init_state, static_argnums=0)
+    images = run.splits["train"].images[:1]
+    state = init(run.model, images, run.hparams, np.uint32(config.seed.init))
+    if latest is not None:
+      state = self.checkpoints.restore(latest, state)
+      print(f"resuming {self.workdir} at step {latest}")
+    self.state = parallel.replicate(state, run.devices)
+    self.hparams = parallel.replicate(run.hparams, run.devices)
+    self.splits = {
+      name: parallel.replicate((split.images, split.labels, split.true_labels), run.devices)
+      for name, split in run.splits.items()
+    }
+    self.call_steps = config.train.steps_per_call or parallel.steps_per_call(
+      config.model.name in models.CONVOLUTIONAL
+    )
+    self.calls: dict[int, parallel.TrainCall] = {}
+    self.evaluate = parallel.make_evaluate(
+      run.model, batch_size=config.train.eval_batch_size, on=run.devices
+    )
+    self._open_logs()
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.bar.close()
+    self.metrics_file.close()
+    self.events.close()
+    self.checkpoints.close()
+
+  def run(self) -> dict[str, Any]:
+    """Trains from the current step to the last; returns the content of result.json."""
+    train, checkpointing = self.config.train, self.config.checkpoint
+    try:
+      while self.step < train.num_steps:
+        self._dispatch()
+        if self.step == train.num_steps or self.step % train.eval_every == 0:
+          self._flush()
+          self._evaluate()
+        if self.step == train.num_steps or self.step % checkpointing.every == 0:
+          self._flush()
+          self.checkpoints.save(self.step, self.state)
+        if self.stop and self.step < train.num_steps:
+          self._flush()
+          self.checkpoints.save(self.step, self.state)
+          raise Stopped(self.stop[0], self.step)
+    except _Diverged as diverged:
+      return self._result(
+        status="diverged",
+        diverged={
+          "step": diverged.at_step,
+          "loss": str(diverged.loss),  # JSON has no NaN
+          "last_good_checkpoint": self.checkpoints.latest(),
+        },
+      )
+    return self._result(status="finished")
+
+  def _dispatch(self) -> None:
+    """Starts the next call, then fetches the outcome of the one before."""
+    train = self.config.train
+    periods = (train.log_every, train.eval_every, self.config.checkpoint.every)
+    boundary = min(train.num_steps, *(self.step - self.step % p + p for p in periods))
+    num_steps = self.call_steps if boundary - self.step >= self.call_steps else 1
+    if num_steps not in self.calls:
+      self.calls[num_steps] = parallel.make_train_call(
+        self.experiment.model,
+        self.config.data,
+        batch_size=train.batch_size,
+        num_steps=num_steps,
+        on=self.experiment.devices,
+      )
+    images, labels, _ = self.splits["train"]
+    self.state, progress = self.calls[num_steps](self.state, images, labels, self.hparams)
+    self.step += num_steps
+    before, self.pending = self.pending, _Pending(self.step, progress)
+    self._report(before)
+
+  def _flush(self) -> None:
+    pending, self.pending = self.pending, None
+    self._report(pending)
+
+  def _report(self, call: _Pending | None) -> None:
+    """Fetches a call's progress: the bar, a log row where one is due, divergence."""
+    if call is None:
+      return
+    progress = jax.device_get(call.progress)
+    if progress.bad_step >= 0:
+      raise _Diverged(int(progress.bad_step), float(progress.bad_loss))
+    loss = float(progress.loss / progress.examples)
+    accuracy = float(progress.correct / progress.examples)
+    self.bar.set_postfix(
+      loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", images_per_s=self._speed(call.at_step)
+    )
+    self.bar.update(call.at_step - self.bar.n)
+    train = self.config.train
+    if call.at_step % train.log_every == 0 or call.at_step == train.num_steps:
+      self._log({"step": call.at_step, "split": "batches", "loss": loss, "accuracy": accuracy})
+
+  def _speed(self, at_step: int) -> str:
+    """Returns training images/s since the first report, which waited for compilation."""
+    now = time.perf_counter() - self.paused
+    if self.mark is None:
+      self.mark = (at_step, now)
+      return "-"
+    first, start = self.mark
+    return f"{(at_step - first) * self.config.train.batch_size / (now - start):.0f}"
+
+  def _evaluate(self) -> None:
+    """Evaluates every split at the current step and logs a row each."""
+    started = time.perf_counter()
+    for name, (images, labels, true_labels) in self.splits.items():
+      sums = self.evaluate(self.state, images, labels, true_labels)
+      values = metrics.denoising(sums) if name == "train" else metrics.classification(sums)
+      if not math.isfinite(sums["nll"]):
+        raise _Diverged(self.step, float(sums["nll"]))
+      self._log({"step": self.step, "split": name, **values})
+    self.paused += time.perf_counter() - started
+
+  def _log(self, row: dict[str, Any]) -> None:
+    self.rows.append(row)
+    self.metrics_file.write(json.dumps(row, allow_nan=False) + "\n")
+    self.metrics_file.flush()
+    for key, value in row.items():
+      if isinstance(value, float):
+        self.events.add_scalar(f"{row['split']}/{key}", value, row["step"])
+
+  def _open_logs(self) -> None:
+    """Opens metrics.jsonl and the event file; rows past the restored step are dropped."""
+    from tensorboardX import SummaryWriter
+
+    path = self.workdir / "metrics.jsonl"
+    if path.exists():
+      self.rows = [row for row in read_rows(path) if row["step"] <= self.step]
+    with files.replacing(path) as f:
+      f.writelines((json.dumps(row) + "\n").encode() for row in self.rows)
+    self.metrics_file = path.open("a")
+    self.events = SummaryWriter(str(self.workdir), purge_step=self.step + 1)
+    self.mark: tuple[int, float] | None = None  # step and time from which speed counts
+    self.paused = 0.0  # seconds spent on evaluation
+    self.bar = tqdm(total=self.config.train.num_steps, initial=self.step, unit="step", leave=False)
+
+  def _result(self, **status: Any) -> dict[str, Any]:
+    """Returns the content of result.json, from the logged rows alone."""
+    evaluations: dict[int, dict[str, Any]] = {}
+    for row in self.rows:
+      if row["split"] != "batches":
+        values = {k: v for k, v in row.items() if k not in ("step", "split")}
+        evaluations.setdefault(row["step"], {"step": row["step"]})[row["split"]] = values
+    history = list(evaluations.values())
+    validated = [row for row in history if "validation" in row]
+    labels, config = self.experiment.noise, self.config
+    return {
+      **status,
+      "config_hash": config_lib.config_hash(config),
+      "final": history[-1] if status["status"] == "finished" else None,
+      # The first of the best: max keeps the earliest among equals.
+      "best": max(validated, key=lambda r: r["validation"]["accuracy"]) if validated else None,
+      "noise": {
+        "kind": config.noise.kind,
+        "asked_rate": config.noise.rate,
+        "includes_own_class": config.noise.includes_own_class,
+        "realised_rate": labels.realised_rate,
+        "sha256": labels.sha256(),
+      },
+      "num_train": len(self.experiment.splits["train"].labels),
+      "num_test": len(self.experiment.splits["test"].labels),
+    }
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns the rows of a metrics.jsonl; a last line cut off by a kill is left out."""
+  rows = []
+  for line in pathlib.Path(path).read_text().splitlines():
+    with contextlib.suppress(json.JSONDecodeError):
+      rows.append(json.loads(line))
+  return rows
