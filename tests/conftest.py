@@ -1,0 +1,51 @@
+"""Tests see four CPU devices, strict JAX settings and one compilation cache."""
+
+import os
+import tempfile
+
+# Before the first import of jax: the number of devices is fixed then.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+
+import jax
+import pytest
+
+from lsjax import config as config_lib
+
+jax.config.update("jax_numpy_rank_promotion", "allow")
+jax.config.update("jax_debug_key_reuse", False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache():
+  with tempfile.TemporaryDirectory() as path:
+    jax.config.update("jax_compilation_cache_dir", path)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture
+def make_config():
+  """make_config(**{"section.field": value}) on a small, quick digits run."""
+
+  def make(**changes):
+    config = config_lib.default_config()
+    small = {
+      "data.name": "digits",
+      "noise.kind": "symmetric",
+      "noise.rate": 0.2,
+      "model.name": "mlp",
+      "model.hidden": 16,
+      "train.num_steps": 6,
+      "train.batch_size": 32,
+      "train.log_every": 2,
+      "train.eval_every": 3,
+      "train.steps_per_call": 2,
+      "checkpoint.every": 3,
+      "checkpoint.keep": 3,
+    }
+    config.update_from_flattened_dict(small | changes)
+    return config_lib.from_config_dict(config)
+
+  return make

@@ -1,0 +1,251 @@
+"""Losses against limit identities and independent float64 references."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from lsjax import losses, transition
+
+L, N = 7, 5
+
+
+def softmax64(logits):
+  logits = np.asarray(logits, np.float64)
+  e = np.exp(logits - logits.max(-1, keepdims=True))
+  return e / e.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def logits():
+  return jnp.asarray(np.random.default_rng(0).normal(size=(N, L)) * 3, jnp.float32)
+
+
+@pytest.fixture
+def labels():
+  return jnp.array([0, 6, 3, 3, 1])
+
+
+@pytest.fixture
+def soft():
+  return jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(L), N), jnp.float32)
+
+
+@pytest.fixture
+def asymmetric():
+  """A random T that differs from its transpose, with positive entries."""
+  return np.random.default_rng(2).dirichlet(np.ones(L), L)
+
+
+EVERY = {
+  "cross_entropy": {},
+  "label_smoothing": {"alpha": 0.3},
+  "generalized_smoothing": {"r": -0.7},
+  "smearing": {"matrix": np.random.default_rng(3).normal(size=(L, L)).astype(np.float32)},
+  "forward_correction": {"transition": transition.symmetric(L, 0.4).astype(np.float32)},
+  "backward_correction": {"transition": transition.symmetric(L, 0.4).astype(np.float32)},
+  "smeared_forward": {
+    "matrix": (0.9 * np.eye(L) + 0.1 / L).astype(np.float32),
+    "transition": transition.pair(L, 0.3).astype(np.float32),
+  },
+}
+
+
+def call(name, logits, labels, **kwargs):
+  return getattr(losses, name)(logits, labels, **EVERY[name], **kwargs)
+
+
+def test_cross_entropy_reference(logits, labels, soft):
+  log_p = np.log(softmax64(logits))
+  np.testing.assert_allclose(
+    losses.cross_entropy(logits, labels), -log_p[np.arange(N), labels], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    losses.cross_entropy(logits, soft), -(np.asarray(soft) * log_p).sum(-1), rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "kwargs"),
+  [
+    ("label_smoothing", {"alpha": 0.0}),
+    ("generalized_smoothing", {"r": 0.0}),
+    ("smearing", {"matrix": np.eye(L)}),
+    ("forward_correction", {"transition": np.eye(L)}),
+    ("backward_correction", {"transition": np.eye(L)}),
+    ("smeared_forward", {"matrix": np.eye(L), "transition": np.eye(L)}),
+  ],
+)
+def test_limits_are_cross_entropy(name, kwargs, logits, labels, soft):
+  for y in (labels, soft):
+    got = getattr(losses, name)(logits, y, **kwargs)
+    np.testing.assert_allclose(got, losses.cross_entropy(logits, y), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.6, 1.0])
+def test_label_smoothing_is_cross_entropy_of_mixed_targets(alpha, logits, labels):
+  targets = (1 - alpha) * jax.nn.one_hot(labels, L) + alpha / L
+  np.testing.assert_allclose(
+    losses.label_smoothing(logits, labels, alpha=alpha),
+    losses.cross_entropy(logits, targets),
+    rtol=1e-5,
+  )
+
+
+def test_smearing_reference(logits, labels, soft):
+  matrix = np.random.default_rng(4).normal(size=(L, L))
+  smeared = -np.log(softmax64(logits)) @ matrix.T  # [n, y] = sum_j M[y, j] l[n, j]
+  got = losses.smearing(logits, labels, matrix=matrix)
+  np.testing.assert_allclose(got, smeared[np.arange(N), labels], rtol=1e-4, atol=1e-4)
+  got = losses.smearing(logits, soft, matrix=matrix)
+  np.testing.assert_allclose(got, (np.asarray(soft) * smeared).sum(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_forward_correction_tells_t_from_its_transpose(logits, labels, soft, asymmetric):
+  reference = -np.log(softmax64(logits) @ asymmetric)  # p T, p a row vector
+  got = losses.forward_correction(logits, labels, transition=asymmetric)
+  np.testing.assert_allclose(got, reference[np.arange(N), labels], rtol=1e-5)
+  got = losses.forward_correction(logits, soft, transition=asymmetric)
+  np.testing.assert_allclose(got, (np.asarray(soft) * reference).sum(-1), rtol=1e-5)
+  transposed = -np.log(softmax64(logits) @ asymmetric.T)[np.arange(N), labels]
+  assert np.abs(got - transposed).max() > 0.1
+
+
+def test_backward_correction_is_unbiased(logits, asymmetric):
+  every = jnp.broadcast_to(jnp.arange(L), (N, L))
+  corrected = losses.backward_correction(
+    jnp.repeat(logits[:, None], L, 1), every, transition=asymmetric
+  )
+  clean = losses.cross_entropy(jnp.repeat(logits[:, None], L, 1), every)
+  # sum_j T[i, j] l_BC(j) = l_CE(i)
+  np.testing.assert_allclose(corrected @ asymmetric.T, clean, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("a", [0.1, 0.2, 0.5])
+def test_negative_smoothing_is_backward_correction(a, logits, labels):
+  t = transition.symmetric(L, a, includes_own_class=True)
+  np.testing.assert_allclose(
+    losses.generalized_smoothing(logits, labels, r=-a / (1 - a)),
+    losses.backward_correction(logits, labels, transition=t),
+    rtol=1e-4,
+    atol=1e-5,
+  )
+
+
+def test_smeared_forward_holds_every_method(logits, labels, asymmetric):
+  eye = np.eye(L)
+  m = 0.7 * eye + 0.3 / L
+  np.testing.assert_allclose(
+    losses.smeared_forward(logits, labels, matrix=m, transition=eye),
+    losses.label_smoothing(logits, labels, alpha=0.3),
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+    losses.smeared_forward(logits, labels, matrix=eye, transition=asymmetric),
+    losses.forward_correction(logits, labels, transition=asymmetric),
+    rtol=1e-5,
+  )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_where_equals_subset(name, logits, labels, soft):
+  mask = jnp.array([True, False, True, True, False])
+  poisoned = jnp.where(mask[:, None], logits, jnp.nan)
+  for y in (labels, soft):
+    full, grad = jax.value_and_grad(lambda x, y=y: call(name, x, y, where=mask).sum())(poisoned)
+    np.testing.assert_allclose(full, call(name, logits[mask], y[mask]).sum(), rtol=1e-5)
+    assert (grad[~mask] == 0).all()
+    assert jnp.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_gradients(name, logits, labels, soft):
+  for y in (labels, soft):
+    check_grads(lambda x, y=y: call(name, x, y), (logits,), order=2, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_jit_vmap_pmap_agree(name, logits, labels):
+  expected = call(name, logits, labels)
+  jitted = jax.jit(lambda x, y, kw: getattr(losses, name)(x, y, **kw))
+  np.testing.assert_allclose(jitted(logits, labels, EVERY[name]), expected, rtol=1e-4, atol=1e-5)
+  mapped = jax.vmap(lambda x, y: call(name, x, y))(logits, labels)
+  np.testing.assert_allclose(mapped, expected, rtol=1e-4, atol=1e-5)
+  spread = jax.pmap(lambda x, y: call(name, x, y))(logits[:4], labels[:4])
+  np.testing.assert_allclose(spread, expected[:4], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("scale", [1e4, -1e4])
+def test_finite_at_extreme_logits(name, scale, labels, soft):
+  extreme = jnp.zeros((N, L)).at[jnp.arange(N), jnp.array([0, 1, 3, 2, 4])].set(scale)
+  for y in (labels, soft):
+    value, grad = jax.value_and_grad(lambda x, y=y: call(name, x, y).sum())(extreme)
+    assert jnp.isfinite(value)
+    assert jnp.isfinite(grad).all()
+
+
+def test_zeros_in_t_are_kept(logits):
+  t = jnp.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.3, 0.7]])
+  x = jnp.array([[1e4, 0.0, -1e4]])
+  # Label 2 is reached from class 2 alone, whose log-probability is -2e4.
+  value = losses.forward_correction(x, jnp.array([2]), transition=t)
+  np.testing.assert_allclose(value, 2e4 - np.log(0.7), rtol=1e-6)
+  impossible = jnp.array([[0.5, 0.5, 0.0]] * 3)
+  value, grad = jax.value_and_grad(
+    lambda x: losses.forward_correction(x, jnp.array([2]), transition=impossible).sum()
+  )(x)
+  assert value == jnp.inf
+  assert (grad == 0).all()
+
+
+def test_traced_hyper_parameters(logits, labels, asymmetric):
+  t = jnp.asarray(asymmetric, jnp.float32)
+  np.testing.assert_allclose(
+    jax.jit(lambda a: losses.label_smoothing(logits, labels, alpha=a))(0.2),
+    losses.label_smoothing(logits, labels, alpha=0.2),
+    rtol=1e-6,
+  )
+  for loss in (losses.forward_correction, losses.backward_correction):
+    np.testing.assert_allclose(
+      jax.jit(lambda t, loss=loss: loss(logits, labels, transition=t))(t),
+      loss(logits, labels, transition=t),
+      rtol=2e-3,
+      atol=2e-3,
+    )
+
+
+def test_low_precision_is_computed_in_float32(logits, labels):
+  low = logits.astype(jnp.bfloat16)
+  got = losses.label_smoothing(low, labels, alpha=0.1)
+  assert got.dtype == jnp.float32
+  np.testing.assert_array_equal(
+    got, losses.label_smoothing(low.astype(jnp.float32), labels, alpha=0.1)
+  )
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_bad_arrays(name, logits, labels):
+  with pytest.raises(TypeError, match="floating"):
+    call(name, logits.astype(int), labels)
+  with pytest.raises(ValueError, match="do not fit"):
+    call(name, logits, labels[:2])
+
+
+@pytest.mark.parametrize(
+  ("name", "kwargs", "message"),
+  [
+    ("label_smoothing", {"alpha": 1.2}, "alpha must be in"),
+    ("generalized_smoothing", {"r": 1.1}, "r must be in"),
+    ("generalized_smoothing", {"r": -np.inf}, "finite"),
+    ("smearing", {"matrix": np.eye(3)}, "L, L"),
+    ("forward_correction", {"transition": np.ones((L, L))}, "sums to"),
+    ("forward_correction", {"transition": np.eye(L)[:3]}, "L, L"),
+    ("backward_correction", {"transition": np.full((L, L), 1 / L)}, "singular"),
+    ("backward_correction", {"transition": 2 * np.eye(L) - 1 / L}, "negative"),
+  ],
+)
+def test_bad_parameters(name, kwargs, message, logits, labels):
+  with pytest.raises(ValueError, match=message):
+    getattr(losses, name)(logits, labels, **kwargs)
