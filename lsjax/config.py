@@ -46,7 +46,8 @@ class Range:
 
   def __contains__(self, value: float) -> bool:
     below = value < self.high if self.open_high else value <= self.high
-    return math.isfinite(value) and self.low <= value and below
+    # Comparisons, not isfinite: that overflows for an integer of 400 digits.
+    return -math.inf < value < math.inf and self.low <= value and below
 
   def __str__(self) -> str:
     low = "(-inf" if self.low == -math.inf else f"[{self.low:g}"

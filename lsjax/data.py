@@ -118,7 +118,8 @@ def _npz(path: str, given_labels: str) -> Dataset:
     config_lib.fail("data.path", path, why)
 
   try:
-    with np.load(path, allow_pickle=False) as loaded:
+    # Opened here: np.load leaves a file that it cannot read open.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as loaded:
       if not isinstance(loaded, np.lib.npyio.NpzFile):
         fail("is a single array, not an .npz file")
       arrays = {key: loaded[key] for key in loaded.files}
@@ -201,7 +202,7 @@ def _decoded(tfds: Any, builder: Any, split: str) -> dict[str, np.ndarray]:
   """Returns {feature: array} of a split, ordered by id, from the cache beside the data."""
   cache = pathlib.Path(builder.data_dir) / f"lsjax_{split}_v{_CACHE_VERSION}.npz"
   try:
-    with np.load(cache, allow_pickle=False) as arrays:
+    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
       return {key: arrays[key] for key in arrays.files}
   except FileNotFoundError:
     pass

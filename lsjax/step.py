@@ -150,13 +150,19 @@ def init_state(model: nn.Module, images: Array, hparams: Hparams, seed: int | Ar
   """
   variables = model.init(jax.random.key(seed), images)
   params = variables["params"]
-  zero = jnp.zeros(())
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=variables.get("batch_stats", {}),
     opt_state=optim.sgd(hparams.optim, 0).init(params),
-    progress=Progress(zero, zero, zero, jnp.full((), -1, jnp.int32), zero),
+    # Each its own buffer: a donated one may not appear twice.
+    progress=Progress(
+      loss=jnp.zeros(()),
+      correct=jnp.zeros(()),
+      examples=jnp.zeros(()),
+      bad_step=jnp.full((), -1, jnp.int32),
+      bad_loss=jnp.zeros(()),
+    ),
   )
 
 

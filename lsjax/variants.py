@@ -18,6 +18,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "loss.cross_entropy_steps": 100,
     "optim.clip_norm": 1.0,
   },
+  "known_transition": {"loss.transition": "noise"},  # correct by the noise's own matrix
   "resnet56": {"model.name": "resnet56"},
   "small_cnn": {"model.name": "small_cnn"},
   "bfloat16": {"model.dtype": "bfloat16"},

@@ -1,0 +1,122 @@
+"""The validator: one line for every bad config, and no field that nothing reads."""
+
+import ast
+import importlib
+import json
+import pathlib
+import random
+import typing
+
+import pytest
+
+from lsjax import config as config_lib
+from lsjax import models, step, variants
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted((ROOT / "configs").glob("*.py"))
+
+
+def test_defaults_are_valid():
+  assert config_lib.from_config_dict(config_lib.default_config()) == config_lib.Config()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("variant", ["", *variants.VARIANTS])
+def test_every_config_file_loads(path, variant):
+  module = importlib.import_module(f"configs.{path.stem}")
+  config = module.get_config(variant) if variant else module.get_config()
+  config_lib.from_config_dict(config)
+  assert f"--config=configs/{path.name}" in module.__doc__
+
+
+def test_every_field_is_read():
+  """Some module reads `.field` of every field: a setting that does nothing is a trap."""
+  read = set()
+  for path in (ROOT / "lsjax").glob("*.py"):
+    tree = ast.parse(path.read_text())
+    read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+  # Read as getattr(config.train, name) in experiment.py.
+  read |= {"eval_batch_size"}
+  assert {name.rpartition(".")[2] for name in config_lib.fields()} <= read
+
+
+def test_choices_are_what_the_code_offers():
+  assert set(typing.get_args(config_lib.ModelName)) == set(models._NETWORKS)
+  for name in typing.get_args(config_lib.LossName):
+    if name != "smearing":  # needs a file
+      loss = config_lib.Loss(name=name, alpha=0.1, r=-0.2)
+      matrix, transition = step.method(loss, None, 5)
+      assert matrix.shape == transition.shape == (5, 5)
+
+
+# Values that are wrong for a field of each annotated type, whatever its bounds.
+WRONG = ["x", -1, 1.5, None, True, float("nan"), float("inf"), -1e30, [], {}, 2**40, "", (-1,), 10**400]
+
+
+def test_mutated_configs_are_refused_in_one_line():
+  """At least 200 configs with one field broken: accepted ones are exactly the valid ones."""
+  rng = random.Random(0)
+  names = list(config_lib.fields())
+  refused = 0
+  for _ in range(600):
+    nested = config_lib.to_dict(config_lib.Config())
+    section, name = rng.choice(names).split(".")
+    kind = rng.choice(["value", "value", "value", "typo", "section"])
+    value = rng.choice(WRONG)
+    if kind == "value":
+      nested[section][name] = value
+    elif kind == "typo":
+      typo = list(name)
+      typo.insert(rng.randrange(len(typo) + 1), "q")
+      nested[section]["".join(typo)] = nested[section].pop(name)
+    else:
+      nested[section + "s"] = nested.pop(section)
+    try:
+      result = config_lib.from_config_dict(nested)
+    except config_lib.ConfigError as error:
+      refused += 1
+      assert "\n" not in str(error)
+      assert f"config.{section}" in str(error)
+      if kind == "value":
+        assert "must" in str(error) or "needs" in str(error)
+      elif kind == "typo":
+        assert f"did you mean config.{section}.{name}?" in str(error)
+    else:
+      # Accepted: it must round-trip through the file that a run writes.
+      again = json.loads(json.dumps(config_lib.to_dict(result)))
+      assert config_lib.from_config_dict(again) == result
+  assert refused >= 200
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"loss.name": "mae"}, "config.loss.name = 'mae': must be one of cross_entropy, label_"),
+    ({"noise.rate": 1.5}, r"config.noise.rate = 1.5: must be in \[0, 1\]"),
+    ({"train.batch_size": 0}, "config.train.batch_size = 0"),
+    ({"train.batch_size": 1.0}, "of type int, not float"),
+    ({"data.name": "npz"}, "config.data.path = ''"),
+    ({"noise.kind": "given"}, "config.noise.labels"),
+    ({"noise.kind": "file"}, "config.noise.path"),
+    ({"loss.name": "smearing"}, "config.loss.matrix"),
+    ({"loss.name": "backward_correction", "loss.alpha": 1.0}, "alpha below 1"),
+    ({"loss.name": "forward_correction", "loss.transition": "noise"}, "noise.kind=none"),
+    ({"optim.boundaries": (5, 3)}, "increase"),
+    ({"optim.momentum": 1.0}, r"\[0, 1\)"),
+    ({"train.num_steps": 2**24, "train.batch_size": 2**8}, "below 2"),
+  ],
+)
+def test_messages(changes, message):
+  nested = config_lib.to_dict(config_lib.Config())
+  for key, value in changes.items():
+    section, name = key.split(".")
+    nested[section][name] = value
+  with pytest.raises(config_lib.ConfigError, match=message):
+    config_lib.from_config_dict(nested)
+
+
+def test_hash_depends_on_every_field():
+  base = config_lib.Config()
+  other = config_lib.from_config_dict({"seed": {"noise": 1}})
+  assert config_lib.config_hash(base) != config_lib.config_hash(other)
+  assert config_lib.config_hash(base) == config_lib.config_hash(config_lib.Config())
