@@ -244,7 +244,7 @@ def _builder(name: str, data_dir: str) -> Any:
   def prepares_itself(base: Any) -> Any:
     # TFDS's own builder reads archives, files and pixels through TensorFlow. This one does
     # so with the standard library and Pillow; layout, version and checksums stay TFDS's.
-    class Builder(base, skip_registration=True):  # type: ignore[misc]
+    class Builder(base, skip_registration=True):  # type: ignore[call-arg]
       VERSION = base.VERSION
       name = base.name
       url_infos = base.url_infos

@@ -101,9 +101,7 @@ def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
     )
 
 
-def _noisy_labels(
-  config: config_lib.Noise, seed: int, dataset: data.Dataset
-) -> noise.NoisyLabels:
+def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) -> noise.NoisyLabels:
   """Draws (or takes) the labels to train on."""
   num_classes = dataset.num_classes
   try:

@@ -109,6 +109,7 @@ def generalized_smoothing(
   label_loss, mean_loss = _pick(losses, labels), losses.mean(-1)
   if not _is_index(labels):  # a distribution keeps its own mass: 1 unless the caller says not
     mean_loss *= labels.sum(-1)
+  r = jnp.asarray(r, logits.dtype)
   return _masked((1 - r) * label_loss + r * mean_loss, where)
 
 
@@ -254,9 +255,7 @@ def smeared_forward(
   return forward + smearing(logits, labels, matrix=extra, where=where)
 
 
-def _prepare(
-  logits: ArrayLike, labels: ArrayLike, where: ArrayLike | None
-) -> tuple[Array, Array]:
+def _prepare(logits: ArrayLike, labels: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array]:
   """Returns (logits, labels) as arrays of agreeing shapes, masked logits replaced by zeros."""
   logits, labels = jnp.asarray(logits), jnp.asarray(labels)
   if not jnp.issubdtype(logits.dtype, jnp.floating):

@@ -4,7 +4,6 @@ Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverg
 143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
 """
 
-import contextlib
 import pathlib
 import re
 import sys
@@ -37,16 +36,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
         config_lib.check_field_name(name)
         if "=" not in argument:
           _exit(_BAD_INPUT, f"--config.{name}: write the value as --config.{name}=value")
-    # A config file that does not load raises from here and prints on the way.
-    with contextlib.redirect_stdout(sys.stderr):
-      rest = FLAGS(list(argv))
+    rest = FLAGS(list(argv))
     if FLAGS.config is None:
       _exit(_BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
-  except (config_lib.ConfigError, flags.Error) as error:
-    _exit(_BAD_INPUT, str(error))
+    FLAGS.config.items()  # a config file that failed to load raises on first use
   except Exception as error:  # a config file may raise anything
-    lines = str(error).strip().splitlines()
-    _exit(_BAD_INPUT, f"--config: {lines[-1] if lines else type(error).__name__}")
+    # ml_collections puts a whole traceback into the message; its last line says it.
+    lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    _exit(_BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
   if len(rest) > 1:
     _exit(_BAD_INPUT, f"unexpected argument {rest[1]!r}")
   return rest

@@ -81,7 +81,7 @@ def denoising(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
   the labels trained on.
   """
 
-  def share(part: float, whole: float) -> float | None:
+  def share(part: np.ndarray, whole: np.ndarray) -> float | None:
     return float(part) / float(whole) if whole else None
 
   known = sums["clean"] + sums["mislabelled"]

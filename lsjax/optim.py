@@ -1,5 +1,7 @@
 """SGD with Nesterov momentum, from arrays: changing a rate does not recompile."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import optax
 from lsjax import config as config_lib
 
 Array = jax.Array
+Leaf = Any  # a NumPy array before the call, a JAX array or tracer within
 
 
 @flax.struct.dataclass
@@ -25,13 +28,13 @@ class OptimParams:
     clip_norm: largest global norm of the gradient; infinity for none.
   """
 
-  learning_rate: Array
-  warmup_steps: Array
-  boundaries: Array
-  decay: Array
-  momentum: Array
-  weight_decay: Array
-  clip_norm: Array
+  learning_rate: Leaf
+  warmup_steps: Leaf
+  boundaries: Leaf
+  decay: Leaf
+  momentum: Leaf
+  weight_decay: Leaf
+  clip_norm: Leaf
 
 
 def from_config(config: config_lib.Optim) -> OptimParams:

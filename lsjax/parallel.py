@@ -128,12 +128,10 @@ def make_evaluate(
     where = index < len(labels)
     index = jnp.minimum(index, len(labels) - 1)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = model.apply(variables, images[index])
+    logits: Any = model.apply(variables, images[index])
     return jax.lax.psum(metrics.batch_sums(logits, labels[index], true[index], where), AXIS)
 
-  compiled = jax.pmap(
-    batch, axis_name=AXIS, in_axes=(0,) + (None,) * 5, out_axes=None, devices=on
-  )
+  compiled = jax.pmap(batch, axis_name=AXIS, in_axes=(0,) + (None,) * 5, out_axes=None, devices=on)
   part = np.arange(len(on))
 
   def evaluate(state: Any, images: Array, labels: Array, true: Array) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from lsjax import losses, optim
 from lsjax import transition as transition_lib
 
 Array = jax.Array
+Leaf = optim.Leaf
 
 
 @flax.struct.dataclass
@@ -61,12 +62,12 @@ class Hparams:
     log_every: `Progress` starts anew after so many steps.
   """
 
-  matrix: Array
-  transition: Array
-  cross_entropy_steps: Array
+  matrix: Leaf
+  transition: Leaf
+  cross_entropy_steps: Leaf
   optim: optim.OptimParams
-  data_seed: Array
-  log_every: Array
+  data_seed: Leaf
+  log_every: Leaf
 
 
 @flax.struct.dataclass

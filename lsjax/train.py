@@ -153,6 +153,8 @@ class _Loop:
     self.experiment, self.config, self.workdir, self.stop = run, run.config, workdir, stop
     self.rows: list[dict[str, Any]] = []
     self.pending: _Pending | None = None
+    self.mark: tuple[int, float] | None = None  # step and time from which speed counts
+    self.paused = 0.0  # seconds spent on evaluation
 
   def __enter__(self) -> "_Loop":
     run, config = self.experiment, self.config
@@ -295,8 +297,6 @@ class _Loop:
       f.writelines((json.dumps(row) + "\n").encode() for row in self.rows)
     self.metrics_file = path.open("a")
     self.events = SummaryWriter(str(self.workdir), purge_step=self.step + 1)
-    self.mark: tuple[int, float] | None = None  # step and time from which speed counts
-    self.paused = 0.0  # seconds spent on evaluation
     self.bar = tqdm(total=self.config.train.num_steps, initial=self.step, unit="step", leave=False)
 
   def _result(self, **status: Any) -> dict[str, Any]:

@@ -35,8 +35,6 @@ def apply(config: ml_collections.ConfigDict, names: str) -> ml_collections.Confi
   """
   for name in filter(None, names.split(",")):
     if name not in VARIANTS:
-      raise config_lib.ConfigError(
-        f"config variant {name!r}: must be one of {', '.join(VARIANTS)}"
-      )
+      raise config_lib.ConfigError(f"config variant {name!r}: must be one of {', '.join(VARIANTS)}")
     config.update_from_flattened_dict(VARIANTS[name])
   return config

@@ -50,7 +50,22 @@ def test_choices_are_what_the_code_offers():
 
 
 # Values that are wrong for a field of each annotated type, whatever its bounds.
-WRONG = ["x", -1, 1.5, None, True, float("nan"), float("inf"), -1e30, [], {}, 2**40, "", (-1,), 10**400]
+WRONG = [
+  "x",
+  -1,
+  1.5,
+  None,
+  True,
+  float("nan"),
+  float("inf"),
+  -1e30,
+  [],
+  {},
+  2**40,
+  "",
+  (-1,),
+  10**400,
+]
 
 
 def test_mutated_configs_are_refused_in_one_line():

@@ -75,7 +75,7 @@ def test_npz_unreadable(tmp_path, content):
   path = tmp_path / "d.npz"
   if content is not None:
     path.write_bytes(content)
-  with pytest.raises(config_lib.ConfigError, match="config.data.path"):
+  with pytest.raises(config_lib.ConfigError, match=r"config\.data\.path"):
     data.load(config_lib.Data(name="npz", path=str(path)))
 
 

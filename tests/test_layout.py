@@ -51,5 +51,7 @@ def test_import_order():
 def test_only_parallel_knows_devices():
   for path in PACKAGE.glob("*.py"):
     if path.stem != "parallel":
-      names = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+      names = {
+        n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+      }
       assert not names & {"pmap", "shard_map", "NamedSharding", "local_devices", "devices_put"}

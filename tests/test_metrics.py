@@ -1,5 +1,7 @@
 """Metrics against plain NumPy, and independent of how examples are batched."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def test_against_numpy(sample):
   assert got["brier"] == pytest.approx(((p - np.eye(5)[y]) ** 2).sum(1).mean(), rel=1e-5)
   edges = np.linspace(0, 1, 16)
   ece = 0.0
-  for low, high in zip(edges[:-1], edges[1:]):
+  for low, high in itertools.pairwise(edges):
     inside = (confidence > low) & (confidence <= high)
     if inside.any():
       gap = abs((predicted == y)[inside].mean() - confidence[inside].mean())

@@ -22,14 +22,10 @@ def count(variables):
   return sum(p.size for p in jax.tree.leaves(variables["params"]))
 
 
-@pytest.mark.parametrize(
-  ("name", "published"), [("resnet32", 0.46e6), ("resnet56", 0.85e6)]
-)
+@pytest.mark.parametrize(("name", "published"), [("resnet32", 0.46e6), ("resnet56", 0.85e6)])
 def test_resnet_sizes(name, published):
   """He et al., 2016, table 6."""
-  model = models.create(
-    config_lib.Model(name=name), num_classes=10, mean=(0.0,), std=(1.0,)
-  )
+  model = models.create(config_lib.Model(name=name), num_classes=10, mean=(0.0,), std=(1.0,))
   variables = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 32, 32, 3)))
   assert count(variables) == pytest.approx(published, rel=0.01)
   kernels = [p for p in jax.tree.leaves(variables["params"]) if p.ndim == 4]

@@ -105,7 +105,10 @@ def test_crash_between_checkpoints_loses_rows_not_truth(tmp_path, make_config, m
 @pytest.mark.parametrize("model", ["mlp", "small_cnn"])
 def test_one_device_equals_four(tmp_path, make_config, model):
   changes = {
-    "model.name": model, "data.crop_padding": 1, "data.flip": True, "train.eval_batch_size": 100
+    "model.name": model,
+    "data.crop_padding": 1,
+    "data.flip": True,
+    "train.eval_batch_size": 100,
   }
   one = make_config(**changes)
   four = make_config(**changes, **{"train.num_devices": 4})
@@ -319,7 +322,12 @@ def test_files_of_a_run(tmp_path, make_config):
   train.train_and_evaluate(make_config(), tmp_path)
   names = {p.name.split(".")[0] if "tfevents" in p.name else p.name for p in tmp_path.iterdir()}
   assert names == {
-    "config.json", "noise.npz", "metrics.jsonl", "events", "result.json", "checkpoints"
+    "config.json",
+    "noise.npz",
+    "metrics.jsonl",
+    "events",
+    "result.json",
+    "checkpoints",
   }
   description = files.read_json(tmp_path / "config.json")
   assert description["inputs"]["num_classes"] == 10

@@ -1,0 +1,152 @@
+"""The command line, as a user meets it: exit status and messages, in a process of its own."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lsjax import files
+
+ROOT = pathlib.Path(__file__).parent.parent
+DIGITS = "--config=configs/digits_noisy.py"
+
+
+def run(*args, **kwargs):
+  env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  return subprocess.run(
+    [sys.executable, "-W", "error::DeprecationWarning:lsjax", "-m", "lsjax.main", *args],
+    cwd=ROOT,
+    env=env,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    **kwargs,
+  )
+
+
+def error_line(done):
+  """The one line of a refusal."""
+  lines = [line for line in done.stderr.splitlines() if line.strip()]
+  assert len(lines) == 1, done.stderr
+  assert lines[0].startswith("lsjax: ")
+  return lines[0]
+
+
+@pytest.mark.parametrize(
+  ("args", "message"),
+  [
+    ([], "--config=<file> is missing"),
+    (["--config=configs/absent.py"], "absent.py"),
+    ([DIGITS + ":lable_smoothing"], "must be one of cross_entropy, label_smoothing"),
+    ([DIGITS, "--config.loss.alfa=1"], "did you mean config.loss.alpha?"),
+    ([DIGITS, "--config.losss.alpha=1"], "did you mean config.loss.alpha?"),
+    ([DIGITS, "--config.loss.alpha=x"], "alpha"),
+    ([DIGITS, "--config.loss.alpha"], "write the value as"),
+    ([DIGITS, "--config.loss.alpha=7"], "config.loss.alpha = 7.0: must be in [0, 1]"),
+    ([DIGITS, "--config.model.name=vgg"], "must be one of linear, mlp"),
+    ([DIGITS, "--config.data.name=npz", "--config.data.path=/absent.npz"], "no such file"),
+    ([DIGITS, "--wrkdir=x"], "wrkdir"),
+    ([DIGITS, "stray"], "unexpected argument 'stray'"),
+  ],
+)
+def test_bad_input_ends_in_one_line_and_status_2(tmp_path, args, message):
+  done = run(*args, *([f"--workdir={tmp_path / 'run'}"] if args else []))
+  assert message in error_line(done)
+  assert done.returncode == 2
+  assert not (tmp_path / "run").exists()
+
+
+def test_main_job(tmp_path):
+  args = [DIGITS, "--config.train.num_steps=200", f"--workdir={tmp_path / 'run'}"]
+  done = run(*args)
+  assert done.returncode == 0, done.stderr
+  for line in (
+    "label noise: symmetric, rate 0.2 asked, 0.1",
+    "test accuracy (clean labels)",
+    "test ECE (15 bins)",
+    "on the mislabelled part",
+    "memorisation",
+    "final, step 200",
+    "best validation, step",
+    f"files: {tmp_path / 'run'}",
+  ):
+    assert line in done.stdout
+  accuracy = files.read_json(tmp_path / "run/result.json")["final"]["test"]["accuracy"]
+  assert f"{100 * accuracy:.2f} %" in done.stdout
+  assert accuracy > 0.8
+  again = run(*args)
+  assert again.returncode == 0
+  assert again.stdout == done.stdout
+  other = run(*args, "--config.seed.noise=1")
+  assert other.returncode == 2
+  assert "seed.noise: 0 there, 1 here" in error_line(other)
+
+
+def test_diverged_exits_3(tmp_path):
+  args = [DIGITS + ":backward", "--config.optim.learning_rate=1e9", "--config.optim.clip_norm=0.0"]
+  done = run(*args, f"--workdir={tmp_path / 'run'}")
+  assert done.returncode == 3, done.stderr
+  assert re.search(r"DIVERGED: loss \S+ at step \d+; last good checkpoint", done.stdout)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_and_resumed_is_the_same_run(tmp_path, signum, status):
+  steps = "--config.train.num_steps=3000"
+  args = [DIGITS, steps, "--config.checkpoint.every=100", "--config.train.steps_per_call=50"]
+  process = subprocess.Popen(
+    [sys.executable, "-m", "lsjax.main", *args, f"--workdir={tmp_path / 'parts'}"],
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  deadline = time.monotonic() + 120
+  while not list((tmp_path / "parts/checkpoints").glob("[1-9]00")):
+    assert time.monotonic() < deadline
+    time.sleep(0.02)
+  process.send_signal(signum)
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == status, errors
+  assert not (tmp_path / "parts/result.json").exists()
+  if signum == signal.SIGTERM:
+    assert re.search(r"lsjax: stopped by SIGTERM at step \d+, saved", errors)
+  # The uninterrupted run has the same number of devices as the one above.
+  for part in ("parts", "whole"):
+    done = subprocess.run(
+      [sys.executable, "-m", "lsjax.main", *args, f"--workdir={tmp_path / part}"],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+      timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("resuming" in done.stdout) == (part == "parts")
+  for name in ("result.json", "metrics.jsonl", "noise.npz"):
+    assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_default_workdir(tmp_path):
+  env = os.environ | {"PYTHONPATH": str(ROOT)}
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "lsjax.main",
+      f"--config={ROOT}/configs/digits_noisy.py",
+      "--config.train.num_steps=3",
+    ],
+    cwd=tmp_path,
+    env=env,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  (workdir,) = (tmp_path / "runs/digits_noisy").iterdir()
+  assert re.fullmatch("[0-9a-f]{8}", workdir.name)
+  assert files.read_json(workdir / "config.json")["config_hash"] == workdir.name
