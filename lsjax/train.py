@@ -270,12 +270,14 @@ class _Loop:
   def _evaluate(self) -> None:
     """Evaluates every split at the current step and logs a row each."""
     started = time.perf_counter()
+    self.bar.set_description("evaluating")
     for name, (images, labels, true_labels) in self.splits.items():
       sums = self.evaluate(self.state, images, labels, true_labels)
       values = metrics.denoising(sums) if name == "train" else metrics.classification(sums)
       if not math.isfinite(sums["nll"]):
         raise _Diverged(self.step, float(sums["nll"]))
       self._log({"step": self.step, "split": name, **values})
+    self.bar.set_description("")
     self.paused += time.perf_counter() - started
 
   def _log(self, row: dict[str, Any]) -> None:

@@ -1,0 +1,57 @@
+"""What README tells people to type works."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+  return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_losses_in_a_plain_optax_loop():
+  code = next(b for b in blocks("python") if "optax.sgd" in b)
+  assert len([line for line in code.splitlines() if line and "import" not in line]) == 10
+  scope = {}
+  exec(code, scope)
+  right = np.argmax(scope["x"] @ np.asarray(scope["params"]), 1) == scope["clean"]
+  assert 0.25 < scope["noisy"].changed.mean() < 0.35
+  assert right.mean() > 0.95
+
+
+def test_npz_route(tmp_path):
+  command = next(b for b in blocks("") if "mine.npz" in b).replace("\\\n", " ")
+  rng = np.random.default_rng(0)
+  clean = rng.integers(0, 3, 400)
+  images = rng.normal(size=(400, 6)) + 3 * np.eye(3, 6)[clean]
+  crowd = np.where(rng.random(400) < 0.2, (clean + 1) % 3, clean)
+  test_labels = rng.integers(0, 3, 100)
+  np.savez(
+    tmp_path / "mine.npz",
+    train_images=images,
+    crowd=crowd,
+    train_labels=clean,
+    test_images=rng.normal(size=(100, 6)) + 3 * np.eye(3, 6)[test_labels],
+    test_labels=test_labels,
+  )
+  words = shlex.split(command.replace("mine.npz", str(tmp_path / "mine.npz")))
+  assert words[0] == "python"
+  more = ["--config.train.num_steps=200", f"--workdir={tmp_path / 'run'}"]
+  done = subprocess.run(
+    [sys.executable, *words[1:], *more], cwd=ROOT, capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 0, done.stderr
+  assert f"label noise: given, {np.mean(crowd != clean):.4f} of the labels are wrong" in done.stdout
+  assert "memorisation" in done.stdout
+
+
+def test_files_named_in_readme_exist():
+  for name in re.findall(r"(?:configs|lsjax|benchmarks|results)/[\w/]+\.(?:py|json)", README):
+    assert (ROOT / name).exists(), name
