@@ -292,6 +292,7 @@ def _prepare(name: str, builder: Any) -> None:
       "data.name", name, f"is not in {where}; prepare it with tfds build {name} (manual download)"
     )
   try:
+    _check_reachable(builder._cifar_info.url)
     builder.download_and_prepare(
       download_config=tfds.download.DownloadConfig(force_checksums_validation=True)
     )
@@ -299,6 +300,13 @@ def _prepare(name: str, builder: Any) -> None:
     config_lib.fail(
       "data.name", name, f"is not in {where} and cannot be prepared ({_one_line(error)})"
     )
+
+
+def _check_reachable(url: str) -> None:
+  """Raises at once without a network, where TFDS would create directories and retry for minutes."""
+  import requests  # what TFDS downloads with, so proxies are honoured alike
+
+  requests.head(url, timeout=20)
 
 
 def _member(archive: str | os.PathLike[str], name: str) -> bytes:
