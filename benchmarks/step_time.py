@@ -2,9 +2,8 @@
 
     python -m benchmarks.step_time --out=results/benchmarks/step_time.json
 
-On a CPU a third variant runs the same single step with XLA's own convolutions, which is
-what `lsjax/cpu_conv.py` replaces. Images are random: speed does not depend on them. Batch
-128, float32, crop and flip for 32 x 32 images. Two to four minutes on 2 cores.
+Images are random: speed does not depend on them. Batch
+128, float32, crop and flip for 32 x 32 images. About two minutes on 2 cores.
 """
 
 import argparse
@@ -58,15 +57,7 @@ def measure(name: str, repetitions: int) -> list[dict[str, Any]]:
   """Times a model's variants in turn; returns a row each."""
   scanned = parallel.steps_per_call(name in models.CONVOLUTIONAL)
   variants = {"plain": make_call(name, 1), "scan": make_call(name, scanned)}
-  steps = {"plain": 1, "scan": scanned, "plain, XLA's convolutions": 1}
-  if jax.default_backend() == "cpu" and name in models.CONVOLUTIONAL:
-    ours = models._convolution
-    models._convolution = lambda: None
-    try:
-      variants["plain, XLA's convolutions"] = make_call(name, 1)
-      variants["plain, XLA's convolutions"]()  # traced while the replacement holds
-    finally:
-      models._convolution = ours
+  steps = {"plain": 1, "scan": scanned}
   seconds = record.alternate(list(variants.values()), repetitions=repetitions)
   rates = {
     variant: [steps[variant] * BATCH_SIZE / t for t in times]
@@ -94,13 +85,13 @@ def main() -> None:
   parser.add_argument("--repetitions", type=int, default=5)
   args = parser.parse_args()
   rows = []
-  print(f"{'model':10} {'variant':27} {'images/s':>9} {'min':>8} {'max':>8} {'to plain':>9}")
+  print(f"{'model':10} {'variant':7} {'images/s':>9} {'min':>8} {'max':>8} {'to plain':>9}")
   for name in args.models.split(","):
     for row in measure(name, args.repetitions):
       rows.append(row)
       rate, ratio = row["images_per_second"], row["ratio_to_plain"]["median"]
       print(
-        f"{name:10} {row['variant']:27} {rate['median']:9.0f} {rate['min']:8.0f} "
+        f"{name:10} {row['variant']:7} {rate['median']:9.0f} {rate['min']:8.0f} "
         f"{rate['max']:8.0f} {ratio:9.2f}",
         flush=True,
       )
