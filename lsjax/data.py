@@ -190,12 +190,19 @@ def _tfds(name: str, data_dir: str) -> Dataset:
 
 @contextlib.contextmanager
 def _quiet_tensorflow_datasets() -> Iterator[None]:
-  """Silences TFDS's warnings that TensorFlow is absent: nothing here needs it."""
+  """Silences TFDS's warnings that TensorFlow and OpenCV are absent: nothing here needs them."""
   import warnings
 
-  with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    yield
+  from absl import logging
+
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      yield
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 def _decoded(tfds: Any, builder: Any, split: str) -> dict[str, np.ndarray]:
