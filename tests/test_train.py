@@ -95,7 +95,7 @@ def test_crash_between_checkpoints_loses_rows_not_truth(tmp_path, make_config, m
     train.train_and_evaluate(config, tmp_path / "killed")
   monkeypatch.setattr(train._Loop, "_dispatch", dispatch)
   with (tmp_path / "killed/metrics.jsonl").open("a") as f:
-    f.write('{"step": 6, "split": "ba')
+    f.write('{"step": 4, "split": "batches", "loss": 9.0, "accuracy": 0.5}\n{"step": 6, "spl')
   assert train.train_and_evaluate(config, tmp_path / "killed") == whole
   assert (tmp_path / "killed/metrics.jsonl").read_bytes() == (
     tmp_path / "whole/metrics.jsonl"
