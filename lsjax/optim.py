@@ -21,7 +21,7 @@ class OptimParams:
   Attributes:
     learning_rate: peak rate.
     warmup_steps: of a linear rise from 0.
-    boundaries: steps at which the rate is multiplied by `decay`, [k].
+    boundaries: steps at which the rate is multiplied by `decay`, [k], k at least 1.
     decay: the factor.
     momentum: in [0, 1).
     weight_decay: L2 factor, on kernels alone.
@@ -42,7 +42,9 @@ def from_config(config: config_lib.Optim) -> OptimParams:
   return OptimParams(
     learning_rate=np.float32(config.learning_rate),
     warmup_steps=np.int32(config.warmup_steps),
-    boundaries=np.array(config.boundaries, np.int32),
+    # Closed by a step that never comes: XLA of jaxlib 0.11.2 crashes compiling the sum over an
+    # empty array for several CPU devices.
+    boundaries=np.array([*config.boundaries, np.iinfo(np.int32).max], np.int32),
     decay=np.float32(config.decay),
     momentum=np.float32(config.momentum),
     weight_decay=np.float32(config.weight_decay),
