@@ -2,7 +2,7 @@
 
 XLA:CPU rewrites convolutions to a form it has a fast kernel for (NHWC inputs, HWIO
 kernels) only outside loops; autodiff's gradient convolutions are not in that form, and
-inside `lax.scan` they fall to a kernel about 40 times slower. Here the input gradient is
+inside `lax.scan` they fall to a far slower one. Here the input gradient is
 written in that form and the kernel gradient as matrix products. Strided convolutions,
 whose gradients would need dilation, become one matrix product over patches. Other
 backends never see this file (see `models`).

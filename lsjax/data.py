@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -191,8 +193,6 @@ def _tfds(name: str, data_dir: str) -> Dataset:
 @contextlib.contextmanager
 def _quiet_tensorflow_datasets() -> Iterator[None]:
   """Silences TFDS's warnings that TensorFlow and OpenCV are absent: nothing here needs them."""
-  import warnings
-
   from absl import logging
 
   verbosity = logging.get_verbosity()
@@ -327,8 +327,6 @@ def _member(archive: str | os.PathLike[str], name: str) -> bytes:
 
 def _png(image: np.ndarray) -> Any:
   """Returns a PNG file of an image [H, W, 3] uint8, which TFDS stores as it is."""
-  import io
-
   from PIL import Image
 
   buffer = io.BytesIO()

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+import lsjax
 from lsjax import checkpoint, data, models, noise, optim, parallel, sampling, step
 from lsjax import config as config_lib
 from lsjax import transition as transition_lib
@@ -171,7 +172,7 @@ def description(experiment: Experiment) -> dict[str, Any]:
     "config_hash": config_lib.config_hash(experiment.config),
     "inputs": experiment.inputs,
     "environment": {
-      "lsjax": importlib.metadata.version("lsjax") if _is_installed() else "source",
+      "lsjax": lsjax.__version__,
       "python": sys.version.split()[0],
       **{name: importlib.metadata.version(name) for name in packages},
       "device": experiment.devices[0].device_kind,
@@ -180,14 +181,6 @@ def description(experiment: Experiment) -> dict[str, Any]:
       "commit": commit(),
     },
   }
-
-
-def _is_installed() -> bool:
-  try:
-    importlib.metadata.version("lsjax")
-  except importlib.metadata.PackageNotFoundError:
-    return False
-  return True
 
 
 def commit() -> str | None:

@@ -251,7 +251,8 @@ def smeared_forward(
   [0.2269]
   """
   forward = forward_correction(logits, labels, transition=transition, where=where)
-  extra = jnp.asarray(matrix) - jnp.eye(jnp.shape(logits)[-1])
+  array, _ = _prepare(logits, labels, where)
+  extra = _square("matrix", matrix, array) - jnp.eye(array.shape[-1])
   return forward + smearing(logits, labels, matrix=extra, where=where)
 
 

@@ -44,9 +44,8 @@ def replicate(tree: Any, on: list[jax.Device]) -> Any:
 def steps_per_call(model_is_convolutional: bool) -> int:
   """Returns how many steps one compiled call takes, unless the config says.
 
-  Enough to hide the call's overhead (some milliseconds), few enough that a stop signal is
-  heeded within seconds: a convolutional step on a CPU takes about a second, a dense one
-  less than a millisecond.
+  Enough to hide the call's overhead, few enough that a stop signal is heeded within
+  seconds (benchmarks/step_time.py shows what a step takes).
   """
   if jax.default_backend() == "cpu":
     return 4 if model_is_convolutional else 100

@@ -180,10 +180,10 @@ def make_train_step(model: nn.Module, axis_name: str | None = None) -> TrainStep
     return x if axis_name is None else jax.lax.pmean(x, axis_name)
 
   def train_step(state: TrainState, batch: Batch, hparams: Hparams) -> TrainState:
-    warm = (state.step >= hparams.cross_entropy_steps).astype(jnp.float32)
+    corrects = state.step >= hparams.cross_entropy_steps
     eye = jnp.eye(len(hparams.matrix))
-    matrix = eye + warm * (hparams.matrix - eye)
-    transition = eye + warm * (hparams.transition - eye)
+    matrix = jnp.where(corrects, hparams.matrix, eye)
+    transition = jnp.where(corrects, hparams.transition, eye)
 
     def objective(params: Any) -> Any:
       logits, updates = model.apply(
@@ -219,13 +219,12 @@ def _advance(
 ) -> Progress:
   """Returns the progress after a step of mean loss and accuracy over `examples`."""
   old = state.progress
-  keep = (state.step % hparams.log_every != 0).astype(jnp.float32)
+  fresh = state.step % hparams.log_every == 0
   first_bad = (old.bad_step < 0) & ~jnp.isfinite(loss)
   return Progress(
-    # Not keep * old: 0 * NaN is NaN.
-    loss=jnp.where(keep > 0, old.loss, 0) + loss * examples,
-    correct=keep * old.correct + correct * examples,
-    examples=keep * old.examples + examples,
+    loss=jnp.where(fresh, 0, old.loss) + loss * examples,
+    correct=jnp.where(fresh, 0, old.correct) + correct * examples,
+    examples=jnp.where(fresh, 0, old.examples) + examples,
     bad_step=jnp.where(first_bad, state.step, old.bad_step),
     bad_loss=jnp.where(first_bad, loss, old.bad_loss),
   )

@@ -7,8 +7,8 @@ import ml_collections
 from lsjax import config as config_lib
 
 # Smoothing keeps its alpha of 0.1; corrections assume symmetric noise of that alpha, which
-# is how the paper compares them. Backward correction diverges at a rate of 0.1 without
-# clipping (its loss is unbounded below), so it comes with clipping and a warm-up.
+# is how the paper compares them. The loss of backward correction is unbounded below and its
+# logits run away at a high learning rate, so it comes with clipping and a warm-up.
 VARIANTS: dict[str, dict[str, Any]] = {
   "cross_entropy": {"loss.name": "cross_entropy"},
   "label_smoothing": {"loss.name": "label_smoothing"},

@@ -1,4 +1,4 @@
-"""Tests see four CPU devices, strict JAX settings and one compilation cache."""
+"""Tests see four CPU devices and one compilation cache."""
 
 import os
 import tempfile
@@ -11,9 +11,6 @@ import jax
 import pytest
 
 from lsjax import config as config_lib
-
-jax.config.update("jax_numpy_rank_promotion", "allow")
-jax.config.update("jax_debug_key_reuse", False)
 
 
 @pytest.fixture(scope="session", autouse=True)

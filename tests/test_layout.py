@@ -54,4 +54,4 @@ def test_only_parallel_knows_devices():
       names = {
         n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
       }
-      assert not names & {"pmap", "shard_map", "NamedSharding", "local_devices", "devices_put"}
+      assert not names & {"pmap", "shard_map", "NamedSharding", "local_devices"}

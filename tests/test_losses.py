@@ -240,6 +240,7 @@ def test_bad_arrays(name, logits, labels):
     ("generalized_smoothing", {"r": 1.1}, "r must be in"),
     ("generalized_smoothing", {"r": -np.inf}, "finite"),
     ("smearing", {"matrix": np.eye(3)}, "L, L"),
+    ("smeared_forward", {"matrix": np.eye(3), "transition": np.eye(L)}, "L, L"),
     ("forward_correction", {"transition": np.ones((L, L))}, "sums to"),
     ("forward_correction", {"transition": np.eye(L)[:3]}, "L, L"),
     ("backward_correction", {"transition": np.full((L, L), 1 / L)}, "singular"),
