@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks import record
 from lsjax import config as config_lib
-from lsjax import files, models, optim, parallel, step
+from lsjax import files, models, parallel, step
 
 SHAPES = {"mlp": (8, 8, 1), "small_cnn": (32, 32, 3), "resnet32": (32, 32, 3)}
 BATCH_SIZE, NUM_EXAMPLES = 128, 2048
@@ -32,14 +32,11 @@ def make_call(name: str, num_steps: int) -> Any:
   data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
   on = parallel.devices(1)
   rng = np.random.default_rng(0)
-  eye, zero = np.eye(10, dtype=np.float32), np.int32(0)
-  hparams = step.Hparams(
-    eye, eye, zero, optim.from_config(config_lib.Optim()), np.uint32(0), np.int32(100)
-  )
+  hparams = step.make_hparams(config_lib.Config(), None, 10)
   images = rng.integers(0, 256, (NUM_EXAMPLES, *shape), dtype=np.uint8)
   labels = rng.integers(0, 10, NUM_EXAMPLES).astype(np.int32)
   init = jax.jit(step.init_state, static_argnums=0)
-  state = init(model, images[:1], hparams, np.uint32(0))
+  state = init(model, images[:1], hparams.optim, np.uint32(0))
   state, images, labels, hparams = parallel.replicate((state, images, labels, hparams), on)
   train_call = parallel.make_train_call(
     model, data, batch_size=BATCH_SIZE, num_steps=num_steps, on=on
@@ -47,7 +44,7 @@ def make_call(name: str, num_steps: int) -> Any:
 
   def call() -> None:
     nonlocal state
-    state, progress = train_call(state, images, labels, hparams)
+    state, progress = train_call(state, images, labels, hparams, None)
     jax.block_until_ready(progress)
 
   return call

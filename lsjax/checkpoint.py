@@ -20,11 +20,13 @@ class CheckpointError(Exception):
 class Checkpoints:
   """The checkpoints/ directory of a run: asynchronous, atomic, the last few kept."""
 
-  def __init__(self, workdir: str | os.PathLike[str], *, keep: int):
+  def __init__(self, workdir: str | os.PathLike[str], *, keep: int | None = None):
+    """Opens the directory: to keep the last `keep` of what is saved, or to read alone."""
     self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._manager = ocp.CheckpointManager(
-      self.directory, options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    )
+    options = ocp.CheckpointManagerOptions(create=False)
+    if keep is not None:
+      options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    self._manager = ocp.CheckpointManager(self.directory, options=options)
 
   def latest(self) -> int | None:
     """Returns the step of the newest finished checkpoint, or None."""
@@ -84,11 +86,9 @@ def build_model(
 
 def state_shapes(model: nn.Module, config: config_lib.Config, inputs: dict[str, Any]) -> Any:
   """Returns the shapes of a run's `step.TrainState`."""
-  eye = np.eye(inputs["num_classes"], dtype=np.float32)
-  zero = np.int32(0)
-  hparams = step.Hparams(eye, eye, zero, optim.from_config(config.optim), zero, zero)
   image = jax.ShapeDtypeStruct((1, *inputs["shape"]), inputs["dtype"])
-  return jax.eval_shape(lambda x: step.init_state(model, x, hparams, 0), image)
+  optimiser = optim.from_config(config.optim)
+  return jax.eval_shape(lambda x: step.init_state(model, x, optimiser, 0), image)
 
 
 def load_run(
@@ -125,7 +125,7 @@ def load_run(
   if not (workdir / "checkpoints").is_dir():
     raise CheckpointError(f"{workdir} has no checkpoints")
   model = build_model(config, inputs)
-  checkpoints = Checkpoints(workdir, keep=config.checkpoint.keep)
+  checkpoints = Checkpoints(workdir)
   try:
     at_step = checkpoints.latest() if at_step is None else at_step
     if at_step is None:
@@ -133,4 +133,4 @@ def load_run(
     state = checkpoints.restore(at_step, state_shapes(model, config, inputs))
   finally:
     checkpoints.close()
-  return config, model, {"params": state.params, "batch_stats": state.batch_stats}
+  return config, model, state.variables

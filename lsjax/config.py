@@ -1,9 +1,9 @@
 """The experiment configuration: every field, its default and what it may be.
 
-A config file builds an `ml_collections.ConfigDict` from `default_config()`, the
-command line overrides its fields, and `from_config_dict` turns the outcome into
-the frozen dataclasses below or raises a one-line `ConfigError`. No other module
-holds a default.
+A config file builds an `ml_collections.ConfigDict` from `default_config()` (with
+`with_teacher` for distillation), the command line overrides its fields, and
+`from_config_dict` turns the outcome into the frozen dataclasses below or raises a
+one-line `ConfigError`. No other module holds a default.
 """
 
 import dataclasses
@@ -11,8 +11,9 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import ml_collections
@@ -42,15 +43,18 @@ class Range:
 
   low: float = -math.inf
   high: float = math.inf
+  open_low: bool = False
   open_high: bool = False
 
   def __contains__(self, value: float) -> bool:
+    above = value > self.low if self.open_low else value >= self.low
     below = value < self.high if self.open_high else value <= self.high
     # Comparisons, not isfinite: that overflows for an integer of 400 digits.
-    return -math.inf < value < math.inf and self.low <= value and below
+    return -math.inf < value < math.inf and above and below
 
   def __str__(self) -> str:
-    low = "(-inf" if self.low == -math.inf else f"[{self.low:g}"
+    opening = "(" if self.open_low or self.low == -math.inf else "["
+    low = f"{opening}{self.low:g}"
     high = "inf" if self.high == math.inf else f"{self.high:g}"
     return f"{low}, {high}{')' if self.open_high or self.high == math.inf else ']'}"
 
@@ -138,8 +142,35 @@ class Seeds:
 
 
 @dataclasses.dataclass(frozen=True)
+class Teacher:
+  """Where the teacher is or, if nowhere yet, how to train it: on the job's data and noise."""
+
+  workdir: str = ""  # of finished runs, comma-separated (an ensemble); empty: trained first
+  targets: Literal["online", "cached"] = "online"  # of augmented images, or once of plain ones
+  model: Model = Model()
+  loss: Loss = Loss()
+  optim: Optim = Optim()
+  train: Train = Train()
+  checkpoint: Checkpoint = Checkpoint()
+  seed: Seeds = Seeds()
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+  """What the run learns from its teacher."""
+
+  noise: Literal["teacher", "fresh", "none"] = "teacher"  # labels: the same draw, another, clean
+  beta: Probability = 1.0  # weight of the distillation; the label loss has the rest
+  temperature: Annotated[float, Range(0, open_low=True)] = 1.0
+  convention: Literal["teacher_only", "both_t_squared"] = "teacher_only"
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
-  """A whole experiment. See each section for its fields."""
+  """A whole experiment. See each section for its fields.
+
+  With the sections teacher and student the run is distilled; they come together or not at all.
+  """
 
   data: Data = Data()
   noise: Noise = Noise()
@@ -149,15 +180,25 @@ class Config:
   train: Train = Train()
   checkpoint: Checkpoint = Checkpoint()
   seed: Seeds = Seeds()
+  teacher: Teacher | None = None
+  student: Student | None = None
 
 
-def fields() -> dict[str, Any]:
+def _section(hint: Any) -> type | None:
+  """Returns the dataclass of a (possibly optional) section's type; None for a plain field."""
+  for candidate in (hint, *typing.get_args(hint)):
+    if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+      return candidate
+  return None
+
+
+def fields(cls: type = Config, prefix: str = "") -> dict[str, Any]:
   """Returns {"section.field": type annotation} for every field, in order."""
-  return {
-    f"{section}.{name}": hint
-    for section, cls in typing.get_type_hints(Config).items()
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-  }
+  known: dict[str, Any] = {}
+  for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+    section = _section(hint)
+    known |= fields(section, f"{prefix}{name}.") if section else {f"{prefix}{name}": hint}
+  return known
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -165,9 +206,43 @@ def default_config() -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(to_dict(Config()))
 
 
+# What a teacher has of its own; data and noise it shares with the student.
+_OWN = tuple(k for k, hint in typing.get_type_hints(Teacher).items() if _section(hint))
+
+
+def with_teacher(
+  student: ml_collections.ConfigDict, teacher: ml_collections.ConfigDict
+) -> ml_collections.ConfigDict:
+  """Makes a distillation of two ordinary configs.
+
+  Args:
+    student: whose data and noise both see.
+    teacher: whose model, loss, optim, train, checkpoint and seed train the teacher.
+
+  Returns:
+    A config with the sections teacher and student, the latter at its defaults.
+  """
+  sections = to_dict(Config(teacher=Teacher(), student=Student()))
+  sections |= student.to_dict()
+  sections["teacher"] |= {name: teacher[name].to_dict() for name in _OWN}
+  return ml_collections.ConfigDict(sections)
+
+
+def teacher_run(config: Config) -> Config:
+  """Returns the ordinary run that trains the teacher of a distillation."""
+  own = {name: getattr(config.teacher, name) for name in _OWN}
+  return Config(data=config.data, noise=config.noise, **own)
+
+
+def in_teacher(error: ConfigError) -> ConfigError:
+  """Returns an error about a field of `teacher_run` under the name it has in the whole config."""
+  return ConfigError(re.sub(rf"^config\.({'|'.join(_OWN)})\.", r"config.teacher.\1.", str(error)))
+
+
 def to_dict(config: Config) -> dict[str, dict[str, Any]]:
   """Returns the config as nested plain dictionaries (JSON-ready but for tuples)."""
-  return dataclasses.asdict(config)
+  nested = dataclasses.asdict(config)
+  return {name: section for name, section in nested.items() if section is not None}
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,8 +330,11 @@ def _check_combinations(c: Config) -> None:
   corrects = c.loss.name in ("forward_correction", "backward_correction")
   if corrects and c.loss.transition == "file" and not c.loss.transition_path:
     fail("loss.transition_path", "", "loss.transition=file needs the path of a matrix")
-  if corrects and c.loss.transition == "noise" and c.noise.kind == "none":
-    fail("loss.transition", "noise", "needs label noise, but noise.kind=none")
+  if corrects and c.loss.transition == "noise":
+    if c.noise.kind == "none":
+      fail("loss.transition", "noise", "needs label noise, but noise.kind=none")
+    if c.student is not None and c.student.noise == "none":
+      fail("loss.transition", "noise", "needs label noise, but student.noise=none")
   if c.loss.name == "backward_correction" and c.loss.transition == "alpha" and c.loss.alpha == 1:
     fail("loss.alpha", c.loss.alpha, "backward correction inverts a matrix: alpha below 1")
   if c.loss.name == "smearing" and not c.loss.matrix:
@@ -265,6 +343,74 @@ def _check_combinations(c: Config) -> None:
     fail("optim.boundaries", c.optim.boundaries, "must increase strictly")
   if c.train.num_steps * c.train.batch_size >= 2**31:
     fail("train.num_steps", c.train.num_steps, "num_steps * batch_size must stay below 2^31")
+
+
+def _check_distillation(c: Config) -> None:
+  """Raises `ConfigError` for teacher and student sections that do not go together."""
+  if c.teacher is None and c.student is None:
+    return
+  if c.teacher is None or c.student is None:
+    absent = "teacher" if c.teacher is None else "student"
+    raise ConfigError(f"config.{absent}: is missing; teacher and student come together")
+  if c.student.noise == "fresh" and c.noise.kind in ("none", "given"):
+    fail("student.noise", "fresh", f"nothing can be drawn afresh for noise.kind={c.noise.kind}")
+  if c.teacher.workdir:
+    return
+  teacher = teacher_run(c)
+  try:
+    _check_combinations(teacher)
+  except ConfigError as error:
+    raise in_teacher(error) from None
+  check_against_teacher(c, teacher)
+
+
+def check_against_teacher(student: Config, teacher: Config) -> None:
+  """Raises `ConfigError` unless the student sees the images and labels that it should.
+
+  Args:
+    student: with the sections teacher and student.
+    teacher: the config of the teacher's run.
+  """
+  assert student.student is not None
+  held_out = (student.data.validation_examples, teacher.data.validation_examples)
+  if len(set(held_out)) > 1:
+    fail("data.validation_examples", held_out[0], f"must be {held_out[1]}, as for the teacher")
+  seeds = (student.seed.data, teacher.seed.data)
+  if any(held_out) and len(set(seeds)) > 1:
+    fail(
+      "seed.data", seeds[0], f"must be {seeds[1]}, as for the teacher: it chooses what is held out"
+    )
+  if student.student.noise == "teacher":
+    for name, value in dataclasses.asdict(student.noise).items():
+      if value != (there := getattr(teacher.noise, name)):
+        fail(
+          f"noise.{name}", value, f"must be {there!r}, as for the teacher (student.noise=teacher)"
+        )
+  seed = student.seed.noise
+  if student.student.noise == "fresh" and seed == teacher.seed.noise:
+    fail("seed.noise", seed, "must differ from the teacher's for student.noise=fresh")
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+  """Returns a section (and those inside it) from nested dictionaries."""
+  if not isinstance(values, Mapping):
+    fail(path.removesuffix("."), values, "must be a section with fields, not a value")
+  hints = typing.get_type_hints(cls, include_extras=True)
+  built = {}
+  for name, value in values.items():
+    where = f"{path}{name}"
+    section = _section(hints.get(name))
+    if section:
+      built[name] = _build(section, value, f"{where}.")
+    elif name in hints and path:
+      built[name] = _checked(where, hints[name], value)
+    elif path:
+      check_field_name(where)
+    else:
+      near = difflib.get_close_matches(str(name), hints, n=1)
+      hint = f"did you mean config.{near[0]}?" if near else f"known: {', '.join(hints)}"
+      raise ConfigError(f"config.{name}: no such section; {hint}")
+  return cls(**built)
 
 
 def from_config_dict(config: Mapping[str, Any]) -> Config:
@@ -277,28 +423,22 @@ def from_config_dict(config: Mapping[str, Any]) -> Config:
     ConfigError: one line, for an unknown field (with the nearest known name), a
       wrong type, a value out of range, or values that do not go together.
   """
-  sections = typing.get_type_hints(Config)
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
-  for section, values in config.items():
-    if section not in sections:
-      near = difflib.get_close_matches(str(section), sections, n=1)
-      hint = f"did you mean config.{near[0]}?" if near else f"known: {', '.join(sections)}"
-      raise ConfigError(f"config.{section}: no such section; {hint}")
-    if not isinstance(values, Mapping):
-      fail(section, values, "must be a section with fields, not a value")
-    for name in values:
-      check_field_name(f"{section}.{name}")
-  built = {
-    section: cls(
-      **{
-        name: _checked(f"{section}.{name}", hint, config[section][name])
-        for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-        if section in config and name in config[section]
-      }
-    )
-    for section, cls in sections.items()
-  }
-  result = Config(**built)
+  result: Config = _build(Config, config, "")
   _check_combinations(result)
+  _check_distillation(result)
+  if result.teacher is not None and result.teacher.workdir:
+    # How it was trained is told by its own config.json, not by what stood here.
+    teacher = Teacher(workdir=result.teacher.workdir, targets=result.teacher.targets)
+    result = dataclasses.replace(result, teacher=teacher)
   return result
+
+
+def check_overrides(config: Config, overrides: Iterable[str]) -> None:
+  """Raises `ConfigError` for an override on the command line that would do nothing."""
+  if config.teacher is None or not config.teacher.workdir:
+    return
+  for name in overrides:
+    if re.match(rf"teacher\.({'|'.join(_OWN)})\.", name):
+      raise ConfigError(f"config.{name}: does nothing, since teacher.workdir names a finished run")

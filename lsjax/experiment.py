@@ -5,6 +5,7 @@ import importlib.metadata
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -12,8 +13,9 @@ import jax
 import numpy as np
 
 import lsjax
-from lsjax import checkpoint, data, models, noise, optim, parallel, sampling, step
+from lsjax import checkpoint, data, models, noise, parallel, sampling, step
 from lsjax import config as config_lib
+from lsjax import teacher as teacher_lib
 from lsjax import transition as transition_lib
 
 
@@ -34,24 +36,32 @@ class Experiment:
   Attributes:
     config: of the run.
     splits: "train", "test" and, where examples are held out, "validation" (noisy labels).
+    noise_config: the noise that the labels have; for a student it may not be config.noise.
     noise: labels of the whole training set, the held-out part included.
     inputs: what else than the config rebuilds the model: num_classes, mean, std, shape, dtype.
     model: with `parallel.AXIS` as its axis.
     hparams: arrays of the step.
     devices: that train.
+    teachers: that the run imitates; none for an ordinary run.
   """
 
   config: config_lib.Config
   splits: dict[str, Split]
+  noise_config: config_lib.Noise
   noise: noise.NoisyLabels
   inputs: dict[str, Any]
   model: nn.Module
   hparams: step.Hparams
   devices: list[jax.Device]
+  teachers: Sequence[teacher_lib.Teacher]
 
 
-def prepare(config: config_lib.Config) -> Experiment:
+def prepare(config: config_lib.Config, teachers: Sequence[teacher_lib.Teacher] = ()) -> Experiment:
   """Loads the data, draws the noise and checks that all of it fits together.
+
+  Args:
+    config: of the run.
+    teachers: of a student. Without them a student is checked as far as it can be.
 
   Raises:
     config.ConfigError: one line.
@@ -61,10 +71,11 @@ def prepare(config: config_lib.Config) -> Experiment:
     value = getattr(config.train, name)
     if value % len(devices):
       config_lib.fail(f"train.{name}", value, f"must be divisible by {len(devices)} devices")
-  given = config.noise.labels if config.noise.kind == "given" else ""
+  noise_config, noise_seed = _noise_of(config, teachers)
+  given = noise_config.labels if noise_config.kind == "given" else ""
   dataset = data.load(config.data, given_labels=given)
   _check_images(config, dataset)
-  noisy = _noisy_labels(config.noise, config.seed.noise, dataset)
+  noisy = _noisy_labels(noise_config, noise_seed, dataset)
   splits = _splits(config, dataset, noisy)
   mean, std = data.moments(dataset.train_images) if config.data.normalize else ((0.0,), (1.0,))
   inputs = {
@@ -74,17 +85,47 @@ def prepare(config: config_lib.Config) -> Experiment:
     "shape": list(dataset.train_images.shape[1:]),
     "dtype": str(dataset.train_images.dtype),
   }
-  matrix, transition = step.method(config.loss, noisy.transition, dataset.num_classes)
-  hparams = step.Hparams(
-    matrix=matrix.astype(np.float32),
-    transition=transition.astype(np.float32),
-    cross_entropy_steps=np.int32(config.loss.cross_entropy_steps),
-    optim=optim.from_config(config.optim),
-    data_seed=np.uint32(config.seed.data),
-    log_every=np.int32(config.train.log_every),
-  )
+  hparams = step.make_hparams(config, noisy.transition, dataset.num_classes)
   model = checkpoint.build_model(config, inputs, parallel.AXIS)
-  return Experiment(config, splits, noisy, inputs, model, hparams, devices)
+  run = Experiment(config, splits, noise_config, noisy, inputs, model, hparams, devices, teachers)
+  for teacher in teachers:
+    _check_teacher(run, teacher)
+  test = (splits["test"].images, splits["test"].labels)
+  teacher_lib.check_accuracy(teachers, test, batch_size=config.train.eval_batch_size, on=devices)
+  return run
+
+
+def _noise_of(
+  config: config_lib.Config, teachers: Sequence[teacher_lib.Teacher]
+) -> tuple[config_lib.Noise, int]:
+  """Returns the noise of the run's own labels and its seed."""
+  if config.student is None:
+    return config.noise, config.seed.noise
+  match config.student.noise:
+    case "none":
+      return config_lib.Noise(), config.seed.noise
+    case "fresh":
+      return config.noise, config.seed.noise
+    case "teacher":
+      teacher = teachers[0].config if teachers else config_lib.teacher_run(config)
+      return config.noise, teacher.seed.noise
+
+
+def _check_teacher(run: Experiment, teacher: teacher_lib.Teacher) -> None:
+  """Raises `ConfigError` unless the teacher saw the images (and labels) that it should have."""
+
+  def fail(why: str) -> Any:
+    config_lib.fail("teacher.workdir", teacher.workdir, why)
+
+  for key, what in (("num_classes", "classes"), ("shape", "image shape")):
+    if teacher.inputs[key] != run.inputs[key]:
+      fail(f"was trained with {what} {teacher.inputs[key]}; the student has {run.inputs[key]}")
+  if not np.array_equal(teacher.ids, run.noise.ids):
+    fail("was trained on other images: their ids differ from the student's")
+  config_lib.check_against_teacher(run.config, teacher.config)
+  assert run.config.student is not None
+  if run.config.student.noise == "teacher" and teacher.noise_sha256 != run.noise.sha256():
+    fail("was trained on other labels than its noise and seed give on this data")
 
 
 def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
@@ -180,7 +221,13 @@ def description(experiment: Experiment) -> dict[str, Any]:
       "num_devices": len(experiment.devices),
       "commit": commit(),
     },
+    **teachers_entry(experiment.teachers),
   }
+
+
+def teachers_entry(teachers: Sequence[teacher_lib.Teacher]) -> dict[str, Any]:
+  """Returns {"teachers": descriptions} for the files of a student, {} for an ordinary run."""
+  return {"teachers": [t.description() for t in teachers]} if teachers else {}
 
 
 def commit() -> str | None:

@@ -14,6 +14,8 @@ are its members; forward correction is :math:`-\log (p^\top T)_y`.
 T[true, noisy] has rows that sum to 1.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -256,6 +258,104 @@ def smeared_forward(
   return forward + smearing(logits, labels, matrix=extra, where=where)
 
 
+def distillation_temperatures(
+  temperature: ArrayLike, convention: Literal["teacher_only", "both_t_squared"]
+) -> tuple[ArrayLike, ArrayLike]:
+  """Returns the temperatures of (teacher, student) that a convention stands for.
+
+  Raises:
+    ValueError: for another convention, or a concrete temperature that is not positive.
+
+  >>> distillation_temperatures(4.0, "teacher_only")
+  (4.0, 1.0)
+  """
+  if convention not in ("teacher_only", "both_t_squared"):
+    raise ValueError(f"convention must be teacher_only or both_t_squared, not {convention!r}")
+  _check_positive("temperature", temperature)
+  return temperature, (1.0 if convention == "teacher_only" else temperature)
+
+
+def distillation(
+  logits: ArrayLike,
+  teacher_logits: ArrayLike,
+  *,
+  temperature: ArrayLike,
+  convention: Literal["teacher_only", "both_t_squared"],
+  where: ArrayLike | None = None,
+) -> Array:
+  r"""Computes cross-entropy against a teacher's softened probabilities.
+
+  teacher_only: :math:`H(\sigma(z^t / T), \sigma(z))` (Mueller et al.): the student learns to
+  give the softened probabilities. both_t_squared: :math:`T^2 H(\sigma(z^t / T), \sigma(z / T))`
+  (Hinton et al.): it learns the teacher's logits, up to a constant. With T = 1 they are one.
+
+  Mix it with any label loss: (1 - beta) * label_loss + beta * distillation.
+
+  Args:
+    logits: the student's, floating [..., L].
+    teacher_logits: floating [..., L]; log-probabilities will do. No gradient flows to them.
+    temperature: T > 0, scalar or broadcasting to [...].
+    convention: what T softens.
+    where: mask that broadcasts to [...], or None.
+
+  Returns:
+    Losses [...]. At least :math:`T^2` (or 1) times the entropy of the teacher's softened
+    probabilities, reached with gradient zero where the student's (softened) ones equal them.
+
+  Raises:
+    TypeError: for integer logits. ValueError: for teacher logits of another shape, a
+      convention that is neither, or a concrete temperature that is not positive.
+
+  References:
+    Mueller et al., "When does label smoothing help?", 2019, section 4; Hinton et al.,
+    "Distilling the knowledge in a neural network", 2015, section 2. Which of the two
+    Lukasik et al., 2020, section 6, used is not known.
+
+  >>> student, teacher = jnp.array([[0.0, 0.0]]), jnp.array([[2.0, 0.0]])
+  >>> print(distillation(student, teacher, temperature=2.0, convention="both_t_squared").round(4))
+  [2.7726]
+  """
+  teacher_temperature, student_temperature = distillation_temperatures(temperature, convention)
+  return tempered_cross_entropy(
+    logits,
+    teacher_logits,
+    teacher_temperature=teacher_temperature,
+    student_temperature=student_temperature,
+    where=where,
+  )
+
+
+def tempered_cross_entropy(
+  logits: ArrayLike,
+  teacher_logits: ArrayLike,
+  *,
+  teacher_temperature: ArrayLike,
+  student_temperature: ArrayLike,
+  where: ArrayLike | None = None,
+) -> Array:
+  r"""Computes :math:`T_s^2 H(\sigma(z^t / T_t), \sigma(z / T_s))`: both conventions as data.
+
+  See `distillation` for arguments and errors and `distillation_temperatures` for the two
+  temperatures. A training step compiled with this loss changes convention by changing arrays.
+
+  >>> x = jnp.array([[0.0, 0.0]])
+  >>> print(tempered_cross_entropy(x, x, teacher_temperature=3, student_temperature=1).round(4))
+  [0.6931]
+  """
+  logits, teacher_logits = jnp.asarray(logits), jnp.asarray(teacher_logits)
+  if teacher_logits.shape != logits.shape:
+    raise ValueError(f"teacher_logits {teacher_logits.shape} and logits {logits.shape} differ")
+  logits, _ = _prepare(logits, logits, where)
+  teacher_logits, _ = _prepare(teacher_logits, teacher_logits, where)
+
+  def per_class(temperature: ArrayLike) -> Array:
+    return jnp.asarray(temperature, logits.dtype)[..., None]
+
+  targets = jax.nn.softmax(jax.lax.stop_gradient(teacher_logits) / per_class(teacher_temperature))
+  losses = cross_entropy(logits / per_class(student_temperature), targets)
+  return _masked(jnp.square(jnp.asarray(student_temperature, logits.dtype)) * losses, where)
+
+
 def _prepare(logits: ArrayLike, labels: ArrayLike, where: ArrayLike | None) -> tuple[Array, Array]:
   """Returns (logits, labels) as arrays of agreeing shapes, masked logits replaced by zeros."""
   logits, labels = jnp.asarray(logits), jnp.asarray(labels)
@@ -317,3 +417,8 @@ def _check_bounds(name: str, value: ArrayLike, low: float, high: float) -> None:
   value = np.asarray(value)
   if not (np.isfinite(value).all() and (value >= low).all() and (value <= high).all()):
     raise ValueError(f"{name} must be in [{low:g}, {high:g}] and finite, not {value}")
+
+
+def _check_positive(name: str, value: ArrayLike) -> None:
+  if not isinstance(value, jax.core.Tracer) and not (np.asarray(value) > 0).all():
+    raise ValueError(f"{name} must be greater than 0, not {value}")

@@ -1,5 +1,7 @@
 """Trains on noisy labels: python -m lsjax.main --config=configs/digits_noisy.py
 
+With a teacher in the config (configs/digits_distill.py) it trains the teacher first.
+
 Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverged,
 143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
 """
@@ -43,6 +45,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except Exception as error:  # a config file may raise anything
     # ml_collections puts a whole traceback into the message; its last line says it.
     lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
+      _exit(_BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
     _exit(_BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
   if len(rest) > 1:
     _exit(_BAD_INPUT, f"unexpected argument {rest[1]!r}")
@@ -55,16 +59,20 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
   try:
     config = config_lib.from_config_dict(FLAGS.config)
+    config_lib.check_overrides(config, config_flags.get_override_values(FLAGS["config"]))
   except config_lib.ConfigError as error:
     _exit(_BAD_INPUT, str(error))
   name = pathlib.Path(config_flags.get_config_filename(FLAGS["config"])).stem
   workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}/{config_lib.config_hash(config)}")
 
   # Here, so that bad input is told before JAX is imported.
-  from lsjax import checkpoint, summary, train
+  from lsjax import checkpoint, distill, summary, train
 
   try:
-    result = train.train_and_evaluate(config, workdir)
+    if config.teacher is None:
+      result = train.train_and_evaluate(config, workdir)
+    else:
+      result, workdir = distill.teach_and_train(config, workdir)
   except (config_lib.ConfigError, train.WorkdirError, checkpoint.CheckpointError) as error:
     _exit(_BAD_INPUT, str(error))
   except train.Stopped as stopped:

@@ -81,14 +81,74 @@ def denoising(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
   the labels trained on.
   """
 
-  def share(part: np.ndarray, whole: np.ndarray) -> float | None:
-    return float(part) / float(whole) if whole else None
-
   known = sums["clean"] + sums["mislabelled"]
   return {
-    "label_accuracy": share(sums["correct"], sums["examples"]),
-    "true_accuracy": share(sums["clean_correct"] + sums["mislabelled_correct"], known),
-    "clean_accuracy": share(sums["clean_correct"], sums["clean"]),
-    "mislabelled_accuracy": share(sums["mislabelled_correct"], sums["mislabelled"]),
-    "memorisation": share(sums["memorised"], sums["mislabelled"]),
+    "label_accuracy": _share(sums["correct"], sums["examples"]),
+    "true_accuracy": _share(sums["clean_correct"] + sums["mislabelled_correct"], known),
+    "clean_accuracy": _share(sums["clean_correct"], sums["clean"]),
+    "mislabelled_accuracy": _share(sums["mislabelled_correct"], sums["mislabelled"]),
+    "memorisation": _share(sums["memorised"], sums["mislabelled"]),
   }
+
+
+def imitation_sums(
+  logits: Array, teacher_logits: Array, labels: Array, true_labels: Array, where: Array
+) -> dict[str, Array]:
+  """Returns the sums of one batch that compare a student with its teacher.
+
+  Args:
+    logits: the student's, float [N, L].
+    teacher_logits: float [N, L].
+    labels, true_labels, where: as for `batch_sums`.
+
+  Returns:
+    Float32 sums by name: agree (same prediction) and teacher_kl (nats, of the student from
+    the teacher, both at temperature 1) over all examples; over the mislabelled ones
+    teacher_right (the teacher predicts the true label), teacher_memorised (the wrong label it
+    may have been trained on), and of the student when the teacher is right and when it is
+    not: correct_when_right, correct_when_wrong, agree_when_right, agree_when_wrong.
+  """
+  log_p, log_q = jax.nn.log_softmax(teacher_logits), jax.nn.log_softmax(logits)
+  kl = (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
+  teacher, student = teacher_logits.argmax(-1), logits.argmax(-1)
+  agree, correct = teacher == student, student == true_labels
+  mislabelled = (labels != true_labels) & (true_labels >= 0) & where
+  right = mislabelled & (teacher == true_labels)
+  wrong = mislabelled & (teacher != true_labels)
+  counts = {
+    "agree": agree & where,
+    "teacher_right": right,
+    "teacher_memorised": mislabelled & (teacher == labels),
+    "correct_when_right": correct & right,
+    "correct_when_wrong": correct & wrong,
+    "agree_when_right": agree & right,
+    "agree_when_wrong": agree & wrong,
+  }
+  sums = {name: chosen.astype(jnp.float32).sum() for name, chosen in counts.items()}
+  return sums | {"teacher_kl": jnp.where(where, kl, 0).sum()}
+
+
+def imitation(sums: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+  """Returns teacher_agreement (share) and teacher_kl (nats), and of the mislabelled part the
+  shares mislabelled_teacher_accuracy, mislabelled_teacher_memorisation, and the student's
+  accuracy and agreement where the teacher is right and where it is wrong; None where nothing
+  can be counted, nothing at all for a run without a teacher.
+  """
+  if "agree" not in sums:
+    return {}
+  right = sums["teacher_right"]
+  wrong = sums["mislabelled"] - right
+  return {
+    "teacher_agreement": _share(sums["agree"], sums["examples"]),
+    "teacher_kl": _share(sums["teacher_kl"], sums["examples"]),
+    "mislabelled_teacher_accuracy": _share(right, sums["mislabelled"]),
+    "mislabelled_teacher_memorisation": _share(sums["teacher_memorised"], sums["mislabelled"]),
+    "mislabelled_accuracy_teacher_right": _share(sums["correct_when_right"], right),
+    "mislabelled_accuracy_teacher_wrong": _share(sums["correct_when_wrong"], wrong),
+    "mislabelled_agreement_teacher_right": _share(sums["agree_when_right"], right),
+    "mislabelled_agreement_teacher_wrong": _share(sums["agree_when_wrong"], wrong),
+  }
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float | None:
+  return float(part) / float(whole) if whole else None

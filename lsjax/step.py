@@ -1,6 +1,7 @@
 """One training step: a pure function of (state, batch, hyper-parameters)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -48,6 +49,11 @@ class TrainState:
   opt_state: Any
   progress: Progress
 
+  @property
+  def variables(self) -> dict[str, Any]:
+    """What the model's `apply` takes."""
+    return {"params": self.params, "batch_stats": self.batch_stats}
+
 
 @flax.struct.dataclass
 class Hparams:
@@ -58,6 +64,9 @@ class Hparams:
     transition: T of the same, [L, L].
     cross_entropy_steps: plain cross-entropy (M = T = I) before this step.
     optim: numbers of the optimiser.
+    beta: weight of the distillation; 0 without a teacher.
+    teacher_temperature: of `losses.tempered_cross_entropy`.
+    student_temperature: of the same.
     data_seed: of order and augmentation.
     log_every: `Progress` starts anew after so many steps.
   """
@@ -65,6 +74,9 @@ class Hparams:
   matrix: Leaf
   transition: Leaf
   cross_entropy_steps: Leaf
+  beta: Leaf
+  teacher_temperature: Leaf
+  student_temperature: Leaf
   optim: optim.OptimParams
   data_seed: Leaf
   log_every: Leaf
@@ -72,10 +84,12 @@ class Hparams:
 
 @flax.struct.dataclass
 class Batch:
-  """images: [N, ...] as the model takes them; labels: int32 [N]."""
+  """images: [N, ...] as the model takes them; labels: int32 [N]; teacher_logits: [N, L] of
+  the frozen teacher, None for a run without one."""
 
   images: Array
   labels: Array
+  teacher_logits: Array | None = None
 
 
 TrainStep = Callable[[TrainState, Batch, Hparams], TrainState]
@@ -140,13 +154,35 @@ def method(
         config_lib.fail("loss.transition", config.transition, str(error))
 
 
-def init_state(model: nn.Module, images: Array, hparams: Hparams, seed: int | Array) -> TrainState:
+def make_hparams(
+  config: config_lib.Config, noise_transition: np.ndarray | None, num_classes: int
+) -> Hparams:
+  """Returns the arrays of a run. See `method` for arguments and errors."""
+  matrix, transition = method(config.loss, noise_transition, num_classes)
+  student = config.student or config_lib.Student(beta=0)  # without a teacher nothing of it counts
+  temperatures = losses.distillation_temperatures(student.temperature, student.convention)
+  return Hparams(
+    matrix=matrix.astype(np.float32),
+    transition=transition.astype(np.float32),
+    cross_entropy_steps=np.int32(config.loss.cross_entropy_steps),
+    beta=np.float32(student.beta),
+    teacher_temperature=np.asarray(temperatures[0], np.float32),
+    student_temperature=np.asarray(temperatures[1], np.float32),
+    optim=optim.from_config(config.optim),
+    data_seed=np.uint32(config.seed.data),
+    log_every=np.int32(config.train.log_every),
+  )
+
+
+def init_state(
+  model: nn.Module, images: Array, optimiser: optim.OptimParams, seed: int | Array
+) -> TrainState:
   """Returns the state before the first step.
 
   Args:
     model: the network.
     images: any [N, ...] of the right shape and dtype; only the shape matters.
-    hparams: of the run; their values do not matter here.
+    optimiser: of the run; its values do not matter here.
     seed: of the initial parameters.
   """
   variables = model.init(jax.random.key(seed), images)
@@ -155,7 +191,7 @@ def init_state(model: nn.Module, images: Array, hparams: Hparams, seed: int | Ar
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=variables.get("batch_stats", {}),
-    opt_state=optim.sgd(hparams.optim, 0).init(params),
+    opt_state=optim.sgd(optimiser, 0).init(params),
     # Each its own buffer: a donated one may not appear twice.
     progress=Progress(
       loss=jnp.zeros(()),
@@ -184,6 +220,7 @@ def make_train_step(model: nn.Module, axis_name: str | None = None) -> TrainStep
     eye = jnp.eye(len(hparams.matrix))
     matrix = jnp.where(corrects, hparams.matrix, eye)
     transition = jnp.where(corrects, hparams.transition, eye)
+    label_loss = partial(losses.smeared_forward, matrix=matrix, transition=transition)
 
     def objective(params: Any) -> Any:
       logits, updates = model.apply(
@@ -192,7 +229,17 @@ def make_train_step(model: nn.Module, axis_name: str | None = None) -> TrainStep
         train=True,
         mutable=["batch_stats"],
       )
-      loss = losses.smeared_forward(logits, batch.labels, matrix=matrix, transition=transition)
+      if batch.teacher_logits is None:
+        loss = label_loss(logits, batch.labels)
+      else:
+        # Masked, because a label loss of weight 0 may be infinite.
+        loss = (1 - hparams.beta) * label_loss(logits, batch.labels, where=hparams.beta < 1)
+        loss += hparams.beta * losses.tempered_cross_entropy(
+          logits,
+          batch.teacher_logits,
+          teacher_temperature=hparams.teacher_temperature,
+          student_temperature=hparams.student_temperature,
+        )
       return loss.mean(), (logits, updates.get("batch_stats", {}))
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)

@@ -16,6 +16,11 @@ _LINES = (
   ("memorisation (predicts the wrong label)", "train", "memorisation", True),
   ("train accuracy, labels trained on", "train", "label_accuracy", True),
   ("validation accuracy, noisy labels", "validation", "accuracy", True),
+  ("agreement with the teacher, test", "test", "teacher_agreement", True),
+  ("KL from the teacher, test (nats)", "test", "teacher_kl", False),
+  ("mislabelled part: teacher right", "train", "mislabelled_teacher_accuracy", True),
+  ("  student right where the teacher is", "train", "mislabelled_accuracy_teacher_right", True),
+  ("  student right where the teacher is not", "train", "mislabelled_accuracy_teacher_wrong", True),
 )
 
 
@@ -38,6 +43,9 @@ def table(result: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
     workdir: where it lies.
   """
   lines = [noise_line(result["noise"])]
+  for teacher in result.get("teachers", []):
+    accuracy = _number(teacher["test_accuracy"], True)
+    lines.append(f"teacher: {teacher['workdir']}, step {teacher['step']}, test {accuracy}")
   if result["status"] == "diverged":
     bad = result["diverged"]
     lines.append(

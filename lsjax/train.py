@@ -9,7 +9,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lsjax import checkpoint, experiment, files, metrics, models, parallel, step
 from lsjax import config as config_lib
+from lsjax import teacher as teacher_lib
 
 
 class WorkdirError(Exception):
@@ -37,12 +38,15 @@ class Stopped(Exception):
 
 
 def train_and_evaluate(
-  config: config_lib.Config, workdir: str | os.PathLike[str]
+  config: config_lib.Config,
+  workdir: str | os.PathLike[str],
+  teachers: Sequence[teacher_lib.Teacher] = (),
 ) -> dict[str, Any]:
   """Trains to the end, resuming what the work directory holds.
 
   Args:
     config: of the run.
+    teachers: that a run with a student section imitates.
     workdir: a directory of this run alone. Afterwards it holds config.json, noise.npz,
       metrics.jsonl, TensorBoard events, checkpoints/ and result.json.
 
@@ -59,10 +63,12 @@ def train_and_evaluate(
   finished = finished_result(config, workdir)
   if finished is not None:
     return finished
-  run = experiment.prepare(config)
+  run = experiment.prepare(config, teachers)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "config.json").exists():
+    if (workdir / "config.json").exists():
+      _check_teachers(run, workdir)
+    else:
       files.write_json(workdir / "config.json", experiment.description(run))
     _write_noise(run, workdir)
   except OSError as error:
@@ -95,6 +101,18 @@ def finished_result(config: config_lib.Config, workdir: pathlib.Path) -> dict[st
     if (workdir / "result.json").exists():
       return files.read_json(workdir / "result.json")
   return None
+
+
+def _check_teachers(run: experiment.Experiment, workdir: pathlib.Path) -> None:
+  """Raises `WorkdirError` if a student would go on with another teacher than it began with."""
+  there = files.read_json(workdir / "config.json").get("teachers", [])
+  for old, new in zip(there, [t.description() for t in run.teachers], strict=True):
+    for key in ("config_hash", "step", "test_accuracy"):
+      if old[key] != new[key]:
+        raise WorkdirError(
+          f"{workdir} was begun with another teacher ({new['workdir']}: {key} {old[key]} then, "
+          f"{new[key]} now)"
+        )
 
 
 def _write_noise(run: experiment.Experiment, workdir: pathlib.Path) -> None:
@@ -164,14 +182,18 @@ class _Loop:
     # Compiled as a whole: operation by operation it would take seconds on some backends.
     init = jax.jit(step.init_state, static_argnums=0)
     images = run.splits["train"].images[:1]
-    state = init(run.model, images, run.hparams, np.uint32(config.seed.init))
+    state = init(run.model, images, run.hparams.optim, np.uint32(config.seed.init))
     if latest is not None:
       state = self.checkpoints.restore(latest, state)
       print(f"resuming {self.workdir} at step {latest}")
     self.state = parallel.replicate(state, run.devices)
     self.hparams = parallel.replicate(run.hparams, run.devices)
+    self._place_teacher()
     self.splits = {
-      name: parallel.replicate((split.images, split.labels, split.true_labels), run.devices)
+      name: parallel.replicate(
+        (split.images, split.labels, split.true_labels, self.teacher_logits.get(name)),
+        run.devices,
+      )
       for name, split in run.splits.items()
     }
     self.call_steps = config.train.steps_per_call or parallel.steps_per_call(
@@ -183,6 +205,30 @@ class _Loop:
     )
     self._open_logs()
     return self
+
+  def _place_teacher(self) -> None:
+    """Sets the teacher's logits of all plain images, and what a training call asks it for."""
+    run, config = self.experiment, self.config
+    self.teacher_fn: parallel.TeacherFn = parallel.no_teacher
+    self.teacher: Any = None
+    self.teacher_logits: dict[str, np.ndarray] = {}
+    if config.teacher is None or config.student is None:
+      return
+    apply = teacher_lib.ensemble([t.model for t in run.teachers])
+    variables = parallel.replicate(tuple(t.variables for t in run.teachers), run.devices)
+    predict = parallel.make_predict(apply, batch_size=config.train.eval_batch_size, on=run.devices)
+    self.teacher_logits = {
+      name: predict(variables, parallel.replicate(split.images, run.devices))
+      for name, split in run.splits.items()
+    }
+    if config.student.beta == 0:  # compared with the teacher, but trained as an ordinary run
+      return
+    if config.teacher.targets == "cached":
+      self.teacher_fn = lambda logits, _, indices: logits[indices]
+      self.teacher = parallel.replicate(self.teacher_logits["train"], run.devices)
+    else:
+      self.teacher_fn = lambda variables, images, _: apply(variables, images)
+      self.teacher = variables
 
   def __exit__(self, *_: object) -> None:
     self.bar.close()
@@ -230,9 +276,12 @@ class _Loop:
         batch_size=train.batch_size,
         num_steps=num_steps,
         on=self.experiment.devices,
+        teacher_fn=self.teacher_fn,
       )
-    images, labels, _ = self.splits["train"]
-    self.state, progress = self.calls[num_steps](self.state, images, labels, self.hparams)
+    images, labels, *_ = self.splits["train"]
+    self.state, progress = self.calls[num_steps](
+      self.state, images, labels, self.hparams, self.teacher
+    )
     self.step += num_steps
     before, self.pending = self.pending, _Pending(self.step, progress)
     self._report(before)
@@ -271,9 +320,10 @@ class _Loop:
     """Evaluates every split at the current step and logs a row each."""
     started = time.perf_counter()
     self.bar.set_description("evaluating")
-    for name, (images, labels, true_labels) in self.splits.items():
-      sums = self.evaluate(self.state, images, labels, true_labels)
+    for name, split in self.splits.items():
+      sums = self.evaluate(self.state.variables, *split)
       values = metrics.denoising(sums) if name == "train" else metrics.classification(sums)
+      values |= metrics.imitation(sums)
       if not math.isfinite(sums["nll"]):
         raise _Diverged(self.step, float(sums["nll"]))
       self._log({"step": self.step, "split": name, **values})
@@ -310,7 +360,7 @@ class _Loop:
         evaluations.setdefault(row["step"], {"step": row["step"]})[row["split"]] = values
     history = list(evaluations.values())
     validated = [row for row in history if "validation" in row]
-    labels, config = self.experiment.noise, self.config
+    labels, noise, config = self.experiment.noise, self.experiment.noise_config, self.config
     return {
       **status,
       "config_hash": config_lib.config_hash(config),
@@ -318,14 +368,15 @@ class _Loop:
       # The first of the best: max keeps the earliest among equals.
       "best": max(validated, key=lambda r: r["validation"]["accuracy"]) if validated else None,
       "noise": {
-        "kind": config.noise.kind,
-        "asked_rate": config.noise.rate,
-        "includes_own_class": config.noise.includes_own_class,
+        "kind": noise.kind,
+        "asked_rate": noise.rate,
+        "includes_own_class": noise.includes_own_class,
         "realised_rate": labels.realised_rate,
         "sha256": labels.sha256(),
       },
       "num_train": len(self.experiment.splits["train"].labels),
       "num_test": len(self.experiment.splits["test"].labels),
+      **experiment.teachers_entry(self.experiment.teachers),
     }
 
 

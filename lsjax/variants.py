@@ -38,3 +38,11 @@ def apply(config: ml_collections.ConfigDict, names: str) -> ml_collections.Confi
       raise config_lib.ConfigError(f"config variant {name!r}: must be one of {', '.join(VARIANTS)}")
     config.update_from_flattened_dict(VARIANTS[name])
   return config
+
+
+def without_loss(names: str) -> str:
+  """Returns the names that say nothing of the loss: what a student shares with its teacher."""
+  about_loss = {
+    name for name, change in VARIANTS.items() if any(key.startswith("loss.") for key in change)
+  }
+  return ",".join(name for name in names.split(",") if name not in about_loss)

@@ -22,27 +22,40 @@ def compilation_cache():
     jax.config.update("jax_compilation_cache_dir", None)
 
 
+def small(**changes):
+  config = config_lib.default_config()
+  fields = {
+    "data.name": "digits",
+    "noise.kind": "symmetric",
+    "noise.rate": 0.2,
+    "model.name": "mlp",
+    "model.hidden": 16,
+    "train.num_steps": 6,
+    "train.batch_size": 32,
+    "train.log_every": 2,
+    "train.eval_every": 3,
+    "train.steps_per_call": 2,
+    "checkpoint.every": 3,
+    "checkpoint.keep": 3,
+  }
+  config.update_from_flattened_dict(fields | changes)
+  return config
+
+
 @pytest.fixture
 def make_config():
   """make_config(**{"section.field": value}) on a small, quick digits run."""
+  return lambda **changes: config_lib.from_config_dict(small(**changes))
+
+
+@pytest.fixture
+def make_distillation():
+  """make_distillation(**{"section.field": value}): a student of a small, quick digits run."""
 
   def make(**changes):
-    config = config_lib.default_config()
-    small = {
-      "data.name": "digits",
-      "noise.kind": "symmetric",
-      "noise.rate": 0.2,
-      "model.name": "mlp",
-      "model.hidden": 16,
-      "train.num_steps": 6,
-      "train.batch_size": 32,
-      "train.log_every": 2,
-      "train.eval_every": 3,
-      "train.steps_per_call": 2,
-      "checkpoint.every": 3,
-      "checkpoint.keep": 3,
-    }
-    config.update_from_flattened_dict(small | changes)
+    config = config_lib.with_teacher(small(), small())
+    config.update_from_flattened_dict({"seed.init": 1, "teacher.loss.name": "label_smoothing"})
+    config.update_from_flattened_dict(changes)
     return config_lib.from_config_dict(config)
 
   return make

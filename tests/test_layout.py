@@ -22,8 +22,10 @@ ORDER = [
   "metrics",
   "parallel",
   "checkpoint",
+  "teacher",
   "experiment",
   "train",
+  "distill",
   "summary",
   "main",
 ]

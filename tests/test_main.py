@@ -14,6 +14,7 @@ from lsjax import files
 
 ROOT = pathlib.Path(__file__).parent.parent
 DIGITS = "--config=configs/digits_noisy.py"
+DISTILL = "--config=configs/digits_distill.py"
 
 
 def run(*args, **kwargs):
@@ -50,6 +51,17 @@ def error_line(done):
     ([DIGITS, "--config.loss.alpha=7"], "config.loss.alpha = 7.0: must be in [0, 1]"),
     ([DIGITS, "--config.model.name=vgg"], "must be one of linear, mlp"),
     ([DIGITS, "--config.data.name=npz", "--config.data.path=/absent.npz"], "no such file"),
+    ([DIGITS, "--config.teacher.workdir=x"], "config.teacher: this config file trains without"),
+    ([DISTILL, "--config.teacher.workdir=/absent"], "config.teacher.workdir = '/absent': there is"),
+    ([DISTILL, "--config.teacher.loss.alfa=1"], "did you mean config.teacher.loss.alpha?"),
+    (
+      [DISTILL, "--config.student.temperature=0"],
+      "config.student.temperature = 0.0: must be in (0",
+    ),
+    (
+      [DISTILL, "--config.teacher.workdir=x", "--config.teacher.loss.alpha=0.2"],
+      "config.teacher.loss.alpha: does nothing",
+    ),
     ([DIGITS, "--wrkdir=x"], "wrkdir"),
     ([DIGITS, "stray"], "unexpected argument 'stray'"),
   ],
@@ -94,40 +106,78 @@ def test_diverged_exits_3(tmp_path):
   assert re.search(r"DIVERGED: loss \S+ at step \d+; last good checkpoint", done.stdout)
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_stopped_and_resumed_is_the_same_run(tmp_path, signum, status):
-  steps = "--config.train.num_steps=3000"
-  args = [DIGITS, steps, "--config.checkpoint.every=100", "--config.train.steps_per_call=50"]
+def killed_at_first_checkpoint(args, workdir, signum):
+  """Starts main, sends the signal when a checkpoint of workdir is there; (status, stderr)."""
   process = subprocess.Popen(
-    [sys.executable, "-m", "lsjax.main", *args, f"--workdir={tmp_path / 'parts'}"],
+    [sys.executable, "-m", "lsjax.main", *args],
     cwd=ROOT,
     stderr=subprocess.PIPE,
     stdout=subprocess.PIPE,
     text=True,
   )
   deadline = time.monotonic() + 120
-  while not list((tmp_path / "parts/checkpoints").glob("[1-9]00")):
+  while not list(workdir.glob("checkpoints/[1-9]00")):
     assert time.monotonic() < deadline
+    assert process.poll() is None, process.communicate()
     time.sleep(0.02)
   process.send_signal(signum)
   _, errors = process.communicate(timeout=120)
-  assert process.returncode == status, errors
-  assert not (tmp_path / "parts/result.json").exists()
+  assert not (workdir / "result.json").exists()
+  return process.returncode, errors
+
+
+def finish(args):
+  """Runs main to its end, on as many devices as `killed_at_first_checkpoint` does."""
+  done = subprocess.run(
+    [sys.executable, "-m", "lsjax.main", *args],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+FREQUENT = [
+  "--config.train.num_steps=3000",
+  "--config.checkpoint.every=100",
+  "--config.train.steps_per_call=50",
+]
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_and_resumed_is_the_same_run(tmp_path, signum, status):
+  args = [DIGITS, *FREQUENT]
+  parts = f"--workdir={tmp_path / 'parts'}"
+  code, errors = killed_at_first_checkpoint([*args, parts], tmp_path / "parts", signum)
+  assert code == status, errors
   if signum == signal.SIGTERM:
     assert re.search(r"lsjax: stopped by SIGTERM at step \d+, saved", errors)
-  # The uninterrupted run has the same number of devices as the one above.
-  for part in ("parts", "whole"):
-    done = subprocess.run(
-      [sys.executable, "-m", "lsjax.main", *args, f"--workdir={tmp_path / part}"],
-      cwd=ROOT,
-      capture_output=True,
-      text=True,
-      timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert ("resuming" in done.stdout) == (part == "parts")
+  assert "resuming" in finish([*args, parts])
+  assert "resuming" not in finish([*args, f"--workdir={tmp_path / 'whole'}"])
   for name in ("result.json", "metrics.jsonl", "noise.npz"):
     assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_distillation_killed_in_each_stage_is_the_same_job(tmp_path):
+  frequent = [a.replace("config.", "config.teacher.") for a in FREQUENT]
+  args = [DISTILL, *FREQUENT, *frequent]
+  student = f"--workdir={tmp_path / 'whole/student'}"
+  finish([*args, student])
+  (own,) = (p.name for p in (tmp_path / "whole").iterdir() if p.name != "student")
+  student = f"--workdir={tmp_path / 'parts/student'}"
+  for stage in (own, "student"):
+    workdir = tmp_path / "parts" / stage
+    code, errors = killed_at_first_checkpoint([*args, student], workdir, signal.SIGKILL)
+    assert code == -9, errors
+  assert f"resuming {tmp_path / 'parts/student'}" in finish([*args, student])
+  for name in ("metrics.jsonl", "noise.npz"):
+    for stage in (own, "student"):
+      parts, whole = (tmp_path / part / stage / name for part in ("parts", "whole"))
+      assert parts.read_bytes() == whole.read_bytes()
+  results = [(tmp_path / p / "student/result.json").read_text() for p in ("parts", "whole")]
+  assert results[0].replace(str(tmp_path / "parts"), str(tmp_path / "whole")) == results[1]
 
 
 def test_default_workdir(tmp_path):

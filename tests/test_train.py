@@ -139,9 +139,9 @@ def test_a_step_against_numpy(make_config):
   eye = np.eye(3, dtype=np.float32)
   alpha = 0.3
   smooth = ((1 - alpha) * eye + alpha / 3).astype(np.float32)
-  zero = np.int32(0)
-  hparams = step.Hparams(smooth, eye, zero, optim.from_config(section), zero, np.int32(10))
-  state = step.init_state(model, x, hparams, 0)
+  loss = config_lib.Loss(name="label_smoothing", alpha=alpha)
+  hparams = step.make_hparams(config_lib.Config(loss=loss, optim=section), None, 3)
+  state = step.init_state(model, x, hparams.optim, 0)
   w = rng.normal(size=(4, 3)).astype(np.float32)
   state = state.replace(params={"head": {"kernel": jnp.array(w), "bias": jnp.zeros(3)}})
   after = step.make_train_step(model)(state, step.Batch(jnp.array(x), jnp.array(y)), hparams)
@@ -207,11 +207,11 @@ def test_methods_share_one_program(make_config):
   ):
     other = experiment.prepare(make_config(**changes))
     split = other.splits["train"]
-    state = step.init_state(other.model, split.images[:1], other.hparams, 0)
+    state = step.init_state(other.model, split.images[:1], other.hparams.optim, 0)
     images, labels, hparams, state = parallel.replicate(
       (split.images, split.labels, other.hparams, state), run.devices
     )
-    state, progress = call(state, images, labels, hparams)
+    state, progress = call(state, images, labels, hparams, None)
     outcomes.append(float(progress.loss))
   assert calls == 1
   assert len(set(outcomes)) == 5

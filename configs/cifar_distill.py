@@ -1,0 +1,24 @@
+"""A student of a teacher trained on noisy labels: CIFAR-10, both ResNet-32, 20 % noise.
+
+    python -m lsjax.main --config=configs/cifar_distill.py              # teacher: smoothing 0.1
+    python -m lsjax.main --config=configs/cifar_distill.py:forward      # the teacher's loss
+    python -m lsjax.main --config=configs/cifar_distill.py --config.teacher.workdir=runs/a,runs/b
+
+Lukasik et al., 2020, section 6 (claims C8 and C9). The student learns from the teacher alone
+(beta 1, temperature 1), which is Mueller et al.'s setting; the paper's own is not known. The
+second stage evaluates the teacher on each augmented batch, within the compiled step. Meant for
+one GPU or TPU core; its time there has not been measured yet. `:clean` is the contrast.
+"""
+
+import ml_collections
+
+from configs import cifar_noisy
+from lsjax import config as config_lib
+from lsjax import variants
+
+
+def get_config(names: str = "label_smoothing") -> ml_collections.ConfigDict:
+  student = cifar_noisy.get_config(f"cross_entropy,{variants.without_loss(names)}")
+  config = config_lib.with_teacher(student, cifar_noisy.get_config(names))
+  config.seed.init = 1  # not the teacher's initial parameters
+  return config

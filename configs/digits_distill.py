@@ -1,0 +1,23 @@
+"""A student of a teacher trained on noisy labels: digits, both two-layer networks.
+
+    python -m lsjax.main --config=configs/digits_distill.py             # teacher: smoothing 0.1
+    python -m lsjax.main --config=configs/digits_distill.py:forward     # the teacher's loss
+    python -m lsjax.main --config=configs/digits_distill.py --config.student.temperature=2.0
+
+Lukasik et al., 2020, section 6 (claims C8 and C9). The student learns from the teacher alone
+(beta 1, temperature 1), which is Mueller et al.'s setting; the paper's own is not known. Both
+stages together take under a minute on 2 CPU cores. `:clean` is the contrast without noise.
+"""
+
+import ml_collections
+
+from configs import digits_noisy
+from lsjax import config as config_lib
+from lsjax import variants
+
+
+def get_config(names: str = "label_smoothing") -> ml_collections.ConfigDict:
+  student = digits_noisy.get_config(f"cross_entropy,{variants.without_loss(names)}")
+  config = config_lib.with_teacher(student, digits_noisy.get_config(names))
+  config.seed.init = 1  # not the teacher's initial parameters
+  return config

@@ -1,0 +1,138 @@
+"""Frozen teachers: finished runs, loaded from their checkpoints."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lsjax import checkpoint, files, parallel
+from lsjax import config as config_lib
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+  """A finished run, to be imitated.
+
+  Attributes:
+    workdir: of the run, as it was named.
+    config: of the run.
+    step: of its last checkpoint.
+    inputs: the "inputs" entry of its config.json.
+    ids: [N], of its training images.
+    noise_sha256: digest of its labels.
+    test_accuracy: that its result.json states.
+    model: to evaluate.
+    variables: of the model, host arrays.
+  """
+
+  workdir: str
+  config: config_lib.Config
+  step: int
+  inputs: dict[str, Any]
+  ids: np.ndarray
+  noise_sha256: str
+  test_accuracy: float
+  model: nn.Module
+  variables: dict[str, Any]
+
+  def description(self) -> dict[str, Any]:
+    """Returns what names this teacher in the files of a student."""
+    return {
+      "workdir": self.workdir,
+      "config_hash": config_lib.config_hash(self.config),
+      "step": self.step,
+      "test_accuracy": self.test_accuracy,
+    }
+
+
+def workdirs(config: config_lib.Teacher) -> list[str]:
+  """Returns the work directories that a teacher section names; none if it is to be trained."""
+  return [path for path in config.workdir.split(",") if path]
+
+
+def load(workdir: str | os.PathLike[str]) -> Teacher:
+  """Loads a teacher from the work directory of a finished run.
+
+  Raises:
+    config.ConfigError: one line, if there is no run, or none that has finished.
+    checkpoint.CheckpointError: if the checkpoint of its last step is missing or unreadable.
+  """
+  workdir = pathlib.Path(workdir)
+
+  def fail(why: str) -> Any:
+    config_lib.fail("teacher.workdir", str(workdir), why)
+
+  if not (workdir / "config.json").is_file():
+    fail("there is no run (no config.json)")
+  if not (workdir / "result.json").is_file():
+    fail("is not finished (no result.json); run it to its end first")
+  try:
+    result = files.read_json(workdir / "result.json")
+    description = files.read_json(workdir / "config.json")
+    with np.load(workdir / "noise.npz", allow_pickle=False) as noise:
+      ids, sha256 = noise["ids"], str(noise["sha256"])
+    if result["status"] != "finished":
+      fail(f"did not finish well (status {result['status']})")
+    step, test_accuracy = result["final"]["step"], result["final"]["test"]["accuracy"]
+    inputs = description["inputs"]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    if isinstance(error, config_lib.ConfigError):
+      raise
+    fail(f"holds an unreadable file ({error})")
+  config, model, variables = checkpoint.load_run(workdir, at_step=step)
+  return Teacher(str(workdir), config, step, inputs, ids, sha256, test_accuracy, model, variables)
+
+
+def ensemble(models: Sequence[nn.Module]) -> Callable[[Any, Array], Array]:
+  """Returns apply(variables of each, images) -> log of the mean probabilities, [N, L].
+
+  They are valid logits: for one model they are its own, less a constant per image.
+  """
+
+  def apply(variables: Sequence[Any], images: Array) -> Array:
+    outputs: Any = [m.apply(v, images) for m, v in zip(models, variables, strict=True)]
+    log_p = jax.nn.log_softmax(jnp.stack(outputs))
+    return jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(models))
+
+  return apply
+
+
+def check_accuracy(
+  teachers: Sequence[Teacher],
+  test: tuple[np.ndarray, np.ndarray],
+  *,
+  batch_size: int,
+  on: list[jax.Device],
+) -> None:
+  """Evaluates frozen teachers on the test set and compares with their own results.
+
+  Args:
+    teachers: to check.
+    test: (images, labels).
+    batch_size: over all devices.
+    on: the devices.
+
+  Raises:
+    config.ConfigError: naming both accuracies, unless they are equal.
+  """
+  for one in teachers:
+    images, labels, variables = parallel.replicate((*test, one.variables), on)
+    sums = parallel.make_evaluate(one.model, batch_size=batch_size, on=on)(
+      variables, images, labels, labels, None
+    )
+    accuracy = float(sums["correct"]) / float(sums["examples"])
+    if accuracy != one.test_accuracy:
+      config_lib.fail(
+        "teacher.workdir",
+        one.workdir,
+        f"has test accuracy {accuracy:.6f} on this data and device; its result.json says "
+        f"{one.test_accuracy:.6f}",
+      )
