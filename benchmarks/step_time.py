@@ -24,27 +24,28 @@ BATCH_SIZE, NUM_EXAMPLES = 128, 2048
 def make_call(name: str, num_steps: int) -> Any:
   """Returns a function that trains `num_steps` steps and waits for them."""
   shape = SHAPES[name]
+  layout = parallel.Layout(tuple(parallel.devices(1)), shared=True)
   section = config_lib.Model(name=name, hidden=32)  # type: ignore[arg-type]
   model = models.create(
-    section, num_classes=10, mean=(127.0,), std=(64.0,), axis_name=parallel.AXIS
+    section, num_classes=10, mean=(127.0,), std=(64.0,), axis_name=layout.axis_name
   )
   augmented = len(shape) == 3 and shape[0] == 32
   data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
-  on = parallel.devices(1)
   rng = np.random.default_rng(0)
   hparams = step.make_hparams(config_lib.Config(), None, 10)
-  images = rng.integers(0, 256, (NUM_EXAMPLES, *shape), dtype=np.uint8)
+  images = layout.replicate(rng.integers(0, 256, (NUM_EXAMPLES, *shape), dtype=np.uint8))
   labels = rng.integers(0, 10, NUM_EXAMPLES).astype(np.int32)
-  init = jax.jit(step.init_state, static_argnums=0)
-  state = init(model, images[:1], hparams.optim, np.uint32(0))
-  state, images, labels, hparams = parallel.replicate((state, images, labels, hparams), on)
+  init = parallel.make_init(model, layout)
+  state = init(images, layout.place([hparams.optim]), layout.place([np.uint32(0)]))
+  examples = np.arange(NUM_EXAMPLES, dtype=np.int32)
+  of_run = [layout.place([x]) for x in (examples, labels, hparams)]
   train_call = parallel.make_train_call(
-    model, data, batch_size=BATCH_SIZE, num_steps=num_steps, on=on
+    model, data, layout, batch_size=BATCH_SIZE, num_steps=num_steps
   )
 
   def call() -> None:
     nonlocal state
-    state, progress = train_call(state, images, labels, hparams, None)
+    state, progress = train_call(images, state, *of_run, None)
     jax.block_until_ready(progress)
 
   return call

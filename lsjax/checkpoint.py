@@ -59,28 +59,28 @@ class Checkpoints:
       why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
       raise CheckpointError(f"{self.directory / str(at_step)} cannot be read ({why})") from error
 
-  def close(self) -> None:
+  def wait(self) -> None:
     """Waits until everything is written."""
     self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits until everything is written, then lets go of the directory."""
+    self.wait()
     self._manager.close()
 
 
-def build_model(
-  config: config_lib.Config, inputs: dict[str, Any], axis_name: str | None = None
-) -> nn.Module:
+def build_model(config: config_lib.Config, inputs: dict[str, Any]) -> nn.Module:
   """Builds the network of a run.
 
   Args:
     config: of the run.
     inputs: the "inputs" entry of config.json: num_classes, mean, std, shape, dtype.
-    axis_name: of devices that share batches, or None.
   """
   return models.create(
     config.model,
     num_classes=inputs["num_classes"],
     mean=tuple(inputs["mean"]),
     std=tuple(inputs["std"]),
-    axis_name=axis_name,
   )
 
 

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from lsjax import config as config_lib
-from lsjax import experiment, teacher, train
+from lsjax import experiment, record, teacher, train
 
 
 def teach_and_train(
@@ -34,7 +34,7 @@ def teach_and_train(
   """
   assert config.teacher is not None
   workdir = pathlib.Path(workdir)
-  finished = train.finished_result(config, workdir)
+  finished = record.finished_result(config, workdir)
   if finished is not None:
     return finished, workdir
   workdirs = teacher.workdirs(config.teacher)

@@ -21,12 +21,29 @@ from lsjax import transition as transition_lib
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """One part of the data: images [N, ...], labels int32 [N] as trained on or tested against,
-  true_labels int32 [N], -1 where unknown."""
+  """One part of the data.
 
-  images: np.ndarray
+  Attributes:
+    source: images [M, ...] that hold the split's, shared with other splits and runs.
+    examples: int32 [N], which of them.
+    labels: int32 [N] as trained on or tested against.
+    true_labels: int32 [N], -1 where unknown.
+  """
+
+  source: np.ndarray
+  examples: np.ndarray
   labels: np.ndarray
   true_labels: np.ndarray
+
+  @property
+  def images(self) -> np.ndarray:
+    """[N, ...], a copy."""
+    return self.source[self.examples]
+
+  @property
+  def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a run has of its own: examples, labels, true_labels."""
+    return self.examples, self.labels, self.true_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +56,7 @@ class Experiment:
     noise_config: the noise that the labels have; for a student it may not be config.noise.
     noise: labels of the whole training set, the held-out part included.
     inputs: what else than the config rebuilds the model: num_classes, mean, std, shape, dtype.
-    model: with `parallel.AXIS` as its axis.
+    model: on one device; `clone(axis_name=...)` for several.
     hparams: arrays of the step.
     devices: that train.
     teachers: that the run imitates; none for an ordinary run.
@@ -56,12 +73,23 @@ class Experiment:
   teachers: Sequence[teacher_lib.Teacher]
 
 
-def prepare(config: config_lib.Config, teachers: Sequence[teacher_lib.Teacher] = ()) -> Experiment:
+def load(config: config_lib.Config) -> data.Dataset:
+  """Loads the data set of a run."""
+  given = config.noise.labels if config.noise.kind == "given" else ""
+  return data.load(config.data, given_labels=given)
+
+
+def prepare(
+  config: config_lib.Config,
+  teachers: Sequence[teacher_lib.Teacher] = (),
+  dataset: data.Dataset | None = None,
+) -> Experiment:
   """Loads the data, draws the noise and checks that all of it fits together.
 
   Args:
     config: of the run.
     teachers: of a student. Without them a student is checked as far as it can be.
+    dataset: what `load(config)` returns, where several runs share it.
 
   Raises:
     config.ConfigError: one line.
@@ -72,8 +100,7 @@ def prepare(config: config_lib.Config, teachers: Sequence[teacher_lib.Teacher] =
     if value % len(devices):
       config_lib.fail(f"train.{name}", value, f"must be divisible by {len(devices)} devices")
   noise_config, noise_seed = _noise_of(config, teachers)
-  given = noise_config.labels if noise_config.kind == "given" else ""
-  dataset = data.load(config.data, given_labels=given)
+  dataset = load(config) if dataset is None else dataset
   _check_images(config, dataset)
   noisy = _noisy_labels(noise_config, noise_seed, dataset)
   splits = _splits(config, dataset, noisy)
@@ -86,12 +113,10 @@ def prepare(config: config_lib.Config, teachers: Sequence[teacher_lib.Teacher] =
     "dtype": str(dataset.train_images.dtype),
   }
   hparams = step.make_hparams(config, noisy.transition, dataset.num_classes)
-  model = checkpoint.build_model(config, inputs, parallel.AXIS)
+  model = checkpoint.build_model(config, inputs)
   run = Experiment(config, splits, noise_config, noisy, inputs, model, hparams, devices, teachers)
   for teacher in teachers:
     _check_teacher(run, teacher)
-  test = (splits["test"].images, splits["test"].labels)
-  teacher_lib.check_accuracy(teachers, test, batch_size=config.train.eval_batch_size, on=devices)
   return run
 
 
@@ -196,12 +221,16 @@ def _splits(
     config_lib.fail("data.name", config.data.name, "has an empty test split")
   true = np.full(count, -1, np.int32) if noisy.clean is None else noisy.clean
   test_labels = noise.check_labels(dataset.test_labels, dataset.num_classes)
-  splits = {"test": Split(dataset.test_images, test_labels, test_labels)}
-  if not held_out:
-    return {"train": Split(dataset.train_images, noisy.labels, true), **splits}
-  chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
-  for name, where in (("train", ~chosen), ("validation", chosen)):
-    splits[name] = Split(dataset.train_images[where], noisy.labels[where], true[where])
+  chosen = np.zeros(count, bool)
+  if held_out:
+    chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
+  parts = {"train": ~chosen, "validation": chosen} if held_out else {"train": ~chosen}
+  splits = {}
+  for name, where in parts.items():
+    examples = np.flatnonzero(where).astype(np.int32)
+    splits[name] = Split(dataset.train_images, examples, noisy.labels[where], true[where])
+  examples = np.arange(len(test_labels), dtype=np.int32)
+  splits["test"] = Split(dataset.test_images, examples, test_labels, test_labels)
   return splits
 
 

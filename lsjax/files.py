@@ -1,6 +1,8 @@
 """Whole files or none: every small file of a work directory is written through here."""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -31,6 +33,33 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
     raise
+
+
+@contextlib.contextmanager
+def locked(directory: str | os.PathLike[str]) -> Iterator[bool]:
+  """Makes a directory and tries to lock it; yields whether it is this process's now.
+
+  The lock (flock) needs no file, binds only those who ask for it, and ends with the process
+  however that ends. On a file system without locks every process gets it.
+
+  Raises:
+    OSError: if the directory cannot be made.
+  """
+  path = pathlib.Path(directory)
+  path.mkdir(parents=True, exist_ok=True)
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    mine = True
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      mine = False
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+        raise
+    yield mine
+  finally:
+    os.close(descriptor)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -66,14 +66,14 @@ def main(argv: Sequence[str]) -> None:
   workdir = pathlib.Path(FLAGS.workdir or f"runs/{name}/{config_lib.config_hash(config)}")
 
   # Here, so that bad input is told before JAX is imported.
-  from lsjax import checkpoint, distill, summary, train
+  from lsjax import checkpoint, distill, record, summary, train
 
   try:
     if config.teacher is None:
       result = train.train_and_evaluate(config, workdir)
     else:
       result, workdir = distill.teach_and_train(config, workdir)
-  except (config_lib.ConfigError, train.WorkdirError, checkpoint.CheckpointError) as error:
+  except (config_lib.ConfigError, record.WorkdirError, checkpoint.CheckpointError) as error:
     _exit(_BAD_INPUT, str(error))
   except train.Stopped as stopped:
     _exit(128 + stopped.signum, f"{stopped}; the same command resumes it")

@@ -1,16 +1,21 @@
 """The only file that knows devices: how compiled steps are spread over them.
 
-State, data and hyper-parameters are replicated, without a leading device axis; each
-device takes its part of every batch, and the gradients are averaged.
+One program trains many runs. Everything that differs between runs is an array with a leading
+axis of runs: state, labels, hyper-parameters, seeds. A `Layout` says where they go: either the
+devices share every batch of one run (its gradients are averaged), or each device has runs of
+its own, without any collective. Images are there once per device whatever the runs.
 """
 
-from collections.abc import Callable
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lsjax import augment, metrics, sampling, step
 from lsjax import config as config_lib
@@ -19,11 +24,16 @@ Array = jax.Array
 
 AXIS = "devices"
 
-# (state, images, labels, hparams, teacher) -> (state, progress of the last log interval)
-TrainCall = Callable[..., tuple[step.TrainState, step.Progress]]
-
 # (teacher, images as trained on [N, ...], which examples they are [N]) -> its logits [N, L]
 TeacherFn = Callable[[Any, Array, Array], Array | None]
+
+Packing = Literal["vmap", "sequential"]
+# How the runs of one device are packed: each takes a function of one run's arrays and maps it
+# over a leading axis. Which one is used is measured (benchmarks/packing.py).
+_MAP: dict[Packing, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+  "vmap": jax.vmap,
+  "sequential": lambda f: lambda *args: jax.lax.map(lambda a: f(*a), args),
+}
 
 
 def no_teacher(teacher: Any, images: Array, indices: Array) -> None:
@@ -43,10 +53,110 @@ def devices(num_devices: int) -> list[jax.Device]:
   return local[: num_devices or len(local)]
 
 
-def replicate(tree: Any, on: list[jax.Device]) -> Any:
-  """Puts a copy of every array on each device."""
-  mesh = jax.sharding.Mesh(np.array(on), (AXIS,))
-  return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Where runs go.
+
+  Attributes:
+    devices: that are used.
+    shared: the devices share the batches of one run; otherwise each has runs of its own.
+    width: runs per device.
+    packing: of the runs of a device.
+  """
+
+  devices: tuple[jax.Device, ...]
+  shared: bool = False
+  width: int = 1
+  packing: Packing = "sequential"
+
+  @property
+  def axis_name(self) -> str | None:
+    """The axis over which a model's batches are spread."""
+    return AXIS if self.shared else None
+
+  @property
+  def capacity(self) -> int:
+    """How many runs train at once."""
+    return self.width * (1 if self.shared else len(self.devices))
+
+  @property
+  def parts(self) -> int:
+    """Into how many parts each batch is divided."""
+    return len(self.devices) if self.shared else 1
+
+  def replicate(self, tree: Any) -> Any:
+    """Puts a copy of every array on each device."""
+    return jax.device_put(tree, self._sharding(PartitionSpec()))
+
+  def place(self, trees: Sequence[Any]) -> Any:
+    """Stacks the arrays of `capacity` runs and puts each where its run is."""
+    stacked = jax.tree.map(lambda *x: np.stack([np.asarray(v) for v in x]), *trees)
+    if self.shared:
+      return self.replicate(stacked)
+    stacked = jax.tree.map(
+      lambda x: x.reshape(len(self.devices), self.width, *x.shape[1:]), stacked
+    )
+    return jax.device_put(stacked, self._sharding(PartitionSpec(AXIS)))
+
+  def fetch(self, tree: Any) -> Any:
+    """Returns host arrays with one leading axis of runs: the inverse of `place`."""
+    host = jax.device_get(tree)
+    return host if self.shared else jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), host)
+
+  def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+    return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), spec)
+
+  def compile(
+    self, f: Callable[..., Any], *, common: int, num_args: int, donate: int | None = None
+  ) -> Callable[..., Any]:
+    """Compiles f(part, *common arguments, *arguments of one run) for all runs at once.
+
+    Args:
+      f: of one run; part says which part of each batch is this device's.
+      common: how many arguments after `part` are the same for all runs.
+      num_args: of arguments after `part`.
+      donate: index, counted from `part`, of an argument whose memory is given to the result.
+
+    Returns:
+      A function of the arguments after `part`, those of runs as `place` returns them.
+    """
+    mapped = self._one if self.width == 1 else _MAP[self.packing]
+
+    def on_device(part: Array, *args: Any) -> Any:
+      return mapped(partial(f, part, *args[:common]))(*args[common:])
+
+    axis = None if self.shared else 0
+    compiled = jax.pmap(
+      on_device,
+      axis_name=AXIS,
+      in_axes=(0,) + (None,) * common + (axis,) * (num_args - common),
+      out_axes=axis,
+      donate_argnums=() if donate is None else donate,
+      devices=self.devices,
+    )
+    part = np.arange(len(self.devices)) if self.shared else np.zeros(len(self.devices), int)
+    return lambda *args: compiled(part, *args)
+
+  @staticmethod
+  def _one(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Maps over a leading axis of length 1 without any loop in the program."""
+
+    def only(*args: Any) -> Any:
+      return jax.tree.map(lambda x: x[None], f(*jax.tree.map(lambda x: x[0], args)))
+
+    return only
+
+
+def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Layout:
+  """Returns how a sweep packs its runs: the fastest measured (benchmarks/packing.py).
+
+  On a CPU a scan over runs is as fast as vmap for the small MLP and several times faster for
+  convolutions. Accelerators have not been measured: there the choice for convolutions, one
+  run per device, is the safe one.
+  """
+  width = 1 if model_is_convolutional else 8
+  packing: Packing = "sequential" if jax.default_backend() == "cpu" else "vmap"
+  return Layout(tuple(on), width=width, packing=packing)
 
 
 def steps_per_call(model_is_convolutional: bool) -> int:
@@ -60,34 +170,47 @@ def steps_per_call(model_is_convolutional: bool) -> int:
   return 200
 
 
+# Compiled once for all packs of the same shape. Models are frozen dataclasses, so equal ones
+# share a program.
+_once = lru_cache(maxsize=64)
+
+
+@_once
 def make_train_call(
   model: nn.Module,
   data: config_lib.Data,
+  layout: Layout,
   *,
   batch_size: int,
   num_steps: int,
-  on: list[jax.Device],
   teacher_fn: TeacherFn = no_teacher,
-) -> TrainCall:
-  """Compiles `num_steps` training steps into one call.
+) -> Callable[..., tuple[step.TrainState, step.Progress]]:
+  """Compiles `num_steps` training steps of every run into one call.
 
   Args:
-    model: with axis_name `AXIS`.
+    model: with the layout's axis_name.
     data: the data section, for augmentation.
-    batch_size: over all devices, which divide it evenly.
+    layout: of the runs.
+    batch_size: of a run, over all devices that share it, which divide it evenly.
     num_steps: in a call.
-    on: the devices.
     teacher_fn: what the teacher says of a batch, from the call's last argument.
 
   Returns:
-    call(state, images, labels, hparams, teacher) -> (state, progress). The arguments are
-    replicated; the state given is used up (its memory becomes the new state's).
+    call(images, state, examples, labels, hparams, teacher) -> (state, progress of the last
+    log interval). `images` is common to the runs, of which `examples` says which ones a run
+    trains on, with `labels`. The state given is used up (its memory becomes the new state's).
   """
-  parts = len(on)
-  train_step = step.make_train_step(model, AXIS)
+  parts = layout.parts
+  train_step = step.make_train_step(model, layout.axis_name)
 
   def call(
-    part: Array, state: Any, images: Array, labels: Array, hparams: step.Hparams, teacher: Any
+    part: Array,
+    images: Array,
+    state: step.TrainState,
+    examples: Array,
+    labels: Array,
+    hparams: step.Hparams,
+    teacher: Any,
   ) -> Any:
     indices = sampling.batch_indices(
       hparams.data_seed,
@@ -100,7 +223,7 @@ def make_train_call(
     def body(state: step.TrainState, mine: Array) -> tuple[step.TrainState, None]:
       batch_images = augment.augment(
         sampling.augment_key(hparams.data_seed, state.step),
-        images[mine],
+        images[examples[mine]],
         crop_padding=data.crop_padding,
         random_flip=data.flip,
         part=part,
@@ -112,82 +235,95 @@ def make_train_call(
     state, _ = jax.lax.scan(body, state, indices)
     return state, state.progress
 
-  compiled = jax.pmap(
-    call,
-    axis_name=AXIS,
-    in_axes=(0,) + (None,) * 5,
-    out_axes=None,
-    donate_argnums=1,
-    devices=on,
-  )
-  part = np.arange(parts)
-  return lambda *args: compiled(part, *args)
+  return layout.compile(call, common=1, num_args=6, donate=2)
 
 
+@_once
 def make_evaluate(
-  model: nn.Module, *, batch_size: int, on: list[jax.Device]
+  model: nn.Module, layout: Layout, *, batch_size: int
 ) -> Callable[..., dict[str, np.ndarray]]:
-  """Compiles the evaluation of a split.
+  """Compiles the evaluation of a split of every run.
 
   Args:
     model: the network.
-    batch_size: over all devices, which divide it evenly; the last batch is masked.
-    on: the devices.
+    layout: of the runs.
+    batch_size: of a run, over all devices that share it, which divide it evenly; the last
+      batch is masked.
 
   Returns:
-    evaluate(variables, images, labels, true_labels, teacher_logits) -> sums of
+    evaluate(images, variables, examples, labels, true_labels, teacher_logits) -> sums of
     `metrics.batch_sums` and, unless teacher_logits is None, `metrics.imitation_sums` over
-    the whole split, in float64 on the host.
+    the whole split, in float64 on the host, with a leading axis of runs.
   """
-  mine = batch_size // len(on)
+  mine = batch_size // layout.parts
 
-  def batch(part: Array, start: Array, variables: Any, *split: Any) -> Any:
-    index, where = _batch_part(start, part, mine, len(split[0]))
-    images, labels, true, teacher_logits = jax.tree.map(lambda x: x[index], split)
-    logits: Any = model.apply(variables, images)
+  def batch(
+    part: Array, start: Array, images: Array, variables: Any, examples: Array, *of_examples: Any
+  ) -> Any:
+    index, where = _batch_part(start, part, mine, len(examples))
+    labels, true, teacher_logits = jax.tree.map(lambda x: x[index], of_examples)
+    logits: Any = model.apply(variables, images[examples[index]])
     sums = metrics.batch_sums(logits, labels, true, where)
     if teacher_logits is not None:
       sums |= metrics.imitation_sums(logits, teacher_logits, labels, true, where)
-    return jax.lax.psum(sums, AXIS)
+    return jax.lax.psum(sums, AXIS) if layout.shared else sums
 
-  compiled = jax.pmap(batch, axis_name=AXIS, in_axes=(0,) + (None,) * 6, out_axes=None, devices=on)
-  part = np.arange(len(on))
+  compiled = layout.compile(batch, common=2, num_args=7)
 
-  def evaluate(variables: Any, images: Array, *of_examples: Any) -> dict[str, np.ndarray]:
-    starts = range(0, len(images), batch_size)
-    sums = [compiled(part, np.int32(start), variables, images, *of_examples) for start in starts]
-    return jax.tree.map(lambda *x: np.sum(np.array(x, np.float64), axis=0), *jax.device_get(sums))
+  def evaluate(
+    images: Array, variables: Any, examples: Array, *of_examples: Any
+  ) -> dict[str, np.ndarray]:
+    starts = range(0, examples.shape[-1], batch_size)
+    sums = [compiled(np.int32(s), images, variables, examples, *of_examples) for s in starts]
+    fetched = [layout.fetch(s) for s in sums]
+    return jax.tree.map(lambda *x: np.sum(np.array(x, np.float64), axis=0), *fetched)
 
   return evaluate
 
 
+@_once
 def make_predict(
-  apply: Callable[[Any, Array], Array], *, batch_size: int, on: list[jax.Device]
-) -> Callable[[Any, Array], np.ndarray]:
-  """Compiles predict(variables, images) -> logits [N, L], float32 on the host.
+  apply: Callable[[Any, Array], Any], layout: Layout, *, batch_size: int
+) -> Callable[[Array, Any, Array], Any]:
+  """Compiles predict(images, variables, examples) -> what `apply` says of each example.
 
   Args:
-    apply: (variables, images [n, ...]) -> logits [n, L].
-    batch_size: over all devices, which divide it evenly.
-    on: the devices.
+    apply: (variables, images [n, ...]) -> array or tree of arrays [n, ...].
+    layout: of the runs.
+    batch_size: of a run, over all devices that share it, which divide it evenly.
+
+  Returns:
+    A function whose result is on the host: [runs, N, ...].
   """
-  mine = batch_size // len(on)
+  mine = batch_size // layout.parts
 
-  def batch(part: Array, start: Array, variables: Any, images: Array) -> Array:
-    index, _ = _batch_part(start, part, mine, len(images))
-    return apply(variables, images[index])
+  def batch(part: Array, start: Array, images: Array, variables: Any, examples: Array) -> Any:
+    index, _ = _batch_part(start, part, mine, len(examples))
+    out = apply(variables, images[examples[index]])
+    if layout.shared:  # the parts of a batch, one after another
+      out = jax.lax.all_gather(out, AXIS, tiled=True)
+    return out
 
-  compiled = jax.pmap(batch, axis_name=AXIS, in_axes=(0, None, None, None), devices=on)
-  part = np.arange(len(on))
+  compiled = layout.compile(batch, common=2, num_args=4)
 
-  def predict(variables: Any, images: Array) -> np.ndarray:
-    starts = range(0, len(images), batch_size)
-    parts = [compiled(part, np.int32(start), variables, images) for start in starts]
-    return np.concatenate([x.reshape(-1, x.shape[-1]) for x in jax.device_get(parts)])[
-      : len(images)
-    ]
+  def predict(images: Array, variables: Any, examples: Array) -> Any:
+    count = examples.shape[-1]
+    starts = range(0, count, batch_size)
+    parts = [layout.fetch(compiled(np.int32(s), images, variables, examples)) for s in starts]
+    return jax.tree.map(lambda *x: np.concatenate(x, axis=1)[:, :count], *parts)
 
   return predict
+
+
+@_once
+def make_init(model: nn.Module, layout: Layout) -> Callable[..., step.TrainState]:
+  """Compiles init(images, optimiser, seed) -> the states before the first step."""
+
+  def init(part: Array, images: Array, optimiser: Any, seed: Array) -> step.TrainState:
+    del part
+    return step.init_state(model, images[:1], optimiser, seed)
+
+  return layout.compile(init, common=1, num_args=3)
 
 
 def _batch_part(start: Array, part: Array, size: int, count: int) -> tuple[Array, Array]:

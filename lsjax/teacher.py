@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -42,6 +43,16 @@ class Teacher:
   test_accuracy: float
   model: nn.Module
   variables: dict[str, Any]
+
+  def check_accuracy(self, accuracy: float) -> None:
+    """Raises `ConfigError` unless the test accuracy is the one that its result.json states."""
+    if accuracy != self.test_accuracy:
+      config_lib.fail(
+        "teacher.workdir",
+        self.workdir,
+        f"has test accuracy {accuracy:.6f} on this data and device; its result.json says "
+        f"{self.test_accuracy:.6f}",
+      )
 
   def description(self) -> dict[str, Any]:
     """Returns what names this teacher in the files of a student."""
@@ -91,10 +102,12 @@ def load(workdir: str | os.PathLike[str]) -> Teacher:
   return Teacher(str(workdir), config, step, inputs, ids, sha256, test_accuracy, model, variables)
 
 
-def ensemble(models: Sequence[nn.Module]) -> Callable[[Any, Array], Array]:
+@lru_cache(maxsize=16)
+def ensemble(models: tuple[nn.Module, ...]) -> Callable[[Any, Array], Array]:
   """Returns apply(variables of each, images) -> log of the mean probabilities, [N, L].
 
-  They are valid logits: for one model they are its own, less a constant per image.
+  They are valid logits: for one model they are its own, less a constant per image. Equal
+  models give the same function, so that what is compiled with it is compiled once.
   """
 
   def apply(variables: Sequence[Any], images: Array) -> Array:
@@ -105,34 +118,13 @@ def ensemble(models: Sequence[nn.Module]) -> Callable[[Any, Array], Array]:
   return apply
 
 
-def check_accuracy(
-  teachers: Sequence[Teacher],
-  test: tuple[np.ndarray, np.ndarray],
-  *,
-  batch_size: int,
-  on: list[jax.Device],
-) -> None:
-  """Evaluates frozen teachers on the test set and compares with their own results.
+@lru_cache(maxsize=16)
+def from_images(apply: Callable[[Any, Array], Array]) -> parallel.TeacherFn:
+  """Returns the `TeacherFn` that evaluates variables on the images as trained on."""
+  return lambda variables, images, indices: apply(variables, images)
 
-  Args:
-    teachers: to check.
-    test: (images, labels).
-    batch_size: over all devices.
-    on: the devices.
 
-  Raises:
-    config.ConfigError: naming both accuracies, unless they are equal.
-  """
-  for one in teachers:
-    images, labels, variables = parallel.replicate((*test, one.variables), on)
-    sums = parallel.make_evaluate(one.model, batch_size=batch_size, on=on)(
-      variables, images, labels, labels, None
-    )
-    accuracy = float(sums["correct"]) / float(sums["examples"])
-    if accuracy != one.test_accuracy:
-      config_lib.fail(
-        "teacher.workdir",
-        one.workdir,
-        f"has test accuracy {accuracy:.6f} on this data and device; its result.json says "
-        f"{one.test_accuracy:.6f}",
-      )
+def from_table(logits: Any, images: Array, indices: Array) -> Array:
+  """The `TeacherFn` that looks up logits [N, L], computed once on the plain images."""
+  del images
+  return logits[indices]

@@ -1,28 +1,28 @@
-"""The one training loop: from a config and a work directory to result.json."""
+"""The one training loop: from a config and a work directory to result.json.
+
+A single run and a pack of many are the same loop. The runs of a pack share shapes and
+schedule; all else about them is arrays with a leading axis of runs (see `parallel`).
+"""
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
-import pathlib
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from lsjax import checkpoint, experiment, files, metrics, models, parallel, step
 from lsjax import config as config_lib
+from lsjax import diagnostics, experiment, metrics, models, parallel, record, step
 from lsjax import teacher as teacher_lib
-
-
-class WorkdirError(Exception):
-  """A work directory that belongs to another run or cannot be used, told in one line."""
 
 
 class Stopped(Exception):
@@ -46,89 +46,89 @@ def train_and_evaluate(
 
   Args:
     config: of the run.
-    teachers: that a run with a student section imitates.
     workdir: a directory of this run alone. Afterwards it holds config.json, noise.npz,
-      metrics.jsonl, TensorBoard events, checkpoints/ and result.json.
+      metrics.jsonl, TensorBoard events, checkpoints/, diagnostics.npz and result.json.
+    teachers: that a run with a student section imitates.
 
   Returns:
     The content of result.json. A finished run is not run again.
 
   Raises:
     config.ConfigError: if the config does not fit the data; nothing is written.
-    WorkdirError: if the directory belongs to another config, or cannot be written.
+    record.WorkdirError: if the directory belongs to another config, is in use by another
+      process, or cannot be written.
     checkpoint.CheckpointError: if the newest checkpoint cannot be read.
     Stopped: after SIGTERM or SIGINT, once a checkpoint is written.
   """
-  workdir = pathlib.Path(workdir)
-  finished = finished_result(config, workdir)
+  finished = record.finished_result(config, workdir)
   if finished is not None:
     return finished
   run = experiment.prepare(config, teachers)
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if (workdir / "config.json").exists():
-      _check_teachers(run, workdir)
-    else:
-      files.write_json(workdir / "config.json", experiment.description(run))
-    _write_noise(run, workdir)
-  except OSError as error:
-    raise WorkdirError(f"{workdir} cannot be written ({error})") from error
-  with _stop_signals() as stop, _Loop(run, workdir, stop) as loop:
-    result = loop.run()
-  files.write_json(workdir / "result.json", result)
+  layout = parallel.Layout(tuple(run.devices), shared=True)
+  initial = record.latest_step(workdir)
+  if initial:
+    print(f"resuming {workdir} at step {initial}")
+  bar = tqdm(total=config.train.num_steps, initial=initial, unit="step", leave=False)
+  with bar, record.claim(workdir), stop_signals() as stop:
+    (result,) = train_runs([run], [workdir], layout, stop=stop, bar=bar)
   return result
 
 
-def finished_result(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any] | None:
-  """Returns the result of a finished run, None for one still to do.
+def train_runs(
+  runs: Sequence[experiment.Experiment],
+  workdirs: Sequence[str | os.PathLike[str]],
+  layout: parallel.Layout,
+  *,
+  stop: list[int],
+  bar: "tqdm[Any]",
+) -> list[dict[str, Any]]:
+  """Trains runs of the same shape at once, from the step that their checkpoints share.
+
+  Args:
+    runs: at most `layout.capacity`, on the same data set, with equal `pack_key`; none has
+      ended, and their newest checkpoints are of the same step.
+    workdirs: of each.
+    layout: where they go.
+    stop: signals that arrived; one more ends the loop.
+    bar: advanced by the steps of all runs together.
+
+  Returns:
+    The content of each result.json.
 
   Raises:
-    WorkdirError: naming the fields that differ, if another config made the directory.
+    As `train_and_evaluate`.
   """
-  if (workdir / "config.json").exists():
-    try:
-      there = config_lib.flatten(files.read_json(workdir / "config.json")["config"])
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-      raise WorkdirError(f"{workdir / 'config.json'} cannot be read ({error})") from error
-    here = config_lib.flatten(config_lib.to_dict(config))
-    differing = [
-      f"{k}: {there.get(k)!r} there, {here.get(k)!r} here"
-      for k in {**there, **here}
-      if there.get(k) != here.get(k)
-    ]
-    if differing:
-      raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
-    if (workdir / "result.json").exists():
-      return files.read_json(workdir / "result.json")
-  return None
+  with _Loop(runs, layout, stop, bar) as loop:
+    loop.open(workdirs)
+    loop.run()
+    return [r.result for r in loop.records if r.result is not None]
 
 
-def _check_teachers(run: experiment.Experiment, workdir: pathlib.Path) -> None:
-  """Raises `WorkdirError` if a student would go on with another teacher than it began with."""
-  there = files.read_json(workdir / "config.json").get("teachers", [])
-  for old, new in zip(there, [t.description() for t in run.teachers], strict=True):
-    for key in ("config_hash", "step", "test_accuracy"):
-      if old[key] != new[key]:
-        raise WorkdirError(
-          f"{workdir} was begun with another teacher ({new['workdir']}: {key} {old[key]} then, "
-          f"{new[key]} now)"
-        )
+def pack_key(config: config_lib.Config) -> config_lib.Config:
+  """Returns what runs must have in common to train as one program: all else is arrays.
 
-
-def _write_noise(run: experiment.Experiment, workdir: pathlib.Path) -> None:
-  """Writes noise.npz, or checks that the one there holds the same labels."""
-  path = workdir / "noise.npz"
-  if not path.exists():
-    run.noise.save(path)
-    return
-  with np.load(path, allow_pickle=False) as arrays:
-    saved = str(arrays["sha256"])
-  if saved != run.noise.sha256():
-    raise WorkdirError(f"{path} holds other labels than this config and data give")
+  That is the config with everything at its default that only changes arrays: seeds, noise,
+  losses, numbers of the optimiser, and how a teacher of the same model was trained.
+  """
+  boundaries = tuple(range(len(config.optim.boundaries)))
+  same = dataclasses.replace(
+    config,
+    noise=config_lib.Noise(),
+    loss=config_lib.Loss(),
+    optim=config_lib.Optim(boundaries=boundaries),
+    seed=config_lib.Seeds(),
+  )
+  if config.teacher is None or config.student is None:
+    return same
+  teacher = config_lib.Teacher(
+    workdir=config.teacher.workdir, targets=config.teacher.targets, model=config.teacher.model
+  )
+  student = config_lib.Student(beta=float(config.student.beta > 0))
+  return dataclasses.replace(same, teacher=teacher, student=student)
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
   """Yields a list to which SIGTERM and SIGINT add themselves instead of killing the process.
 
   A second SIGINT interrupts as usual. Outside the main thread the list stays empty:
@@ -151,117 +151,144 @@ def _stop_signals() -> Iterator[list[int]]:
       signal.signal(signum, handler)
 
 
+@lru_cache(maxsize=64)
+def _with_features(model: nn.Module) -> Any:
+  """Returns apply(variables, images) -> (logits, features); one function per model."""
+  return lambda variables, images: model.apply(variables, images, features=True)
+
+
 @dataclasses.dataclass
 class _Pending:
   """A dispatched call whose outcome has not been fetched."""
 
   at_step: int
+  num_steps: int
   progress: step.Progress
 
 
-class _Diverged(Exception):
-  def __init__(self, at_step: int, loss: float):
-    self.at_step, self.loss = at_step, loss
-
-
 class _Loop:
-  """One run in flight: device data, compiled calls, open files."""
+  """Runs in flight: device data, compiled calls, open work directories."""
 
-  def __init__(self, run: experiment.Experiment, workdir: pathlib.Path, stop: list[int]):
-    self.experiment, self.config, self.workdir, self.stop = run, run.config, workdir, stop
-    self.rows: list[dict[str, Any]] = []
+  def __init__(
+    self,
+    runs: Sequence[experiment.Experiment],
+    layout: parallel.Layout,
+    stop: list[int],
+    bar: "tqdm[Any]",
+  ):
+    """Puts the runs on the devices and checks their teachers; writes nothing."""
+    self.layout, self.stop, self.bar = layout, stop, bar
+    self.runs = runs
+    # Of what is read here the runs share all; idle places repeat the last run.
+    self.config, self.lanes = runs[0].config, [*runs, *[runs[-1]] * (layout.capacity - len(runs))]
+    self.model = runs[0].model.clone(axis_name=layout.axis_name)
+    self.records: list[record.Record] = []
     self.pending: _Pending | None = None
     self.mark: tuple[int, float] | None = None  # step and time from which speed counts
     self.paused = 0.0  # seconds spent on evaluation
-
-  def __enter__(self) -> "_Loop":
-    run, config = self.experiment, self.config
-    self.checkpoints = checkpoint.Checkpoints(self.workdir, keep=config.checkpoint.keep)
-    latest = self.checkpoints.latest()
-    self.step = latest or 0
-    # Compiled as a whole: operation by operation it would take seconds on some backends.
-    init = jax.jit(step.init_state, static_argnums=0)
-    images = run.splits["train"].images[:1]
-    state = init(run.model, images, run.hparams.optim, np.uint32(config.seed.init))
-    if latest is not None:
-      state = self.checkpoints.restore(latest, state)
-      print(f"resuming {self.workdir} at step {latest}")
-    self.state = parallel.replicate(state, run.devices)
-    self.hparams = parallel.replicate(run.hparams, run.devices)
-    self._place_teacher()
+    splits = runs[0].splits
+    self.images = {name: layout.replicate(splits[name].source) for name in ("train", "test")}
     self.splits = {
-      name: parallel.replicate(
-        (split.images, split.labels, split.true_labels, self.teacher_logits.get(name)),
-        run.devices,
-      )
-      for name, split in run.splits.items()
+      name: layout.place([r.splits[name].arrays for r in self.lanes]) for name in splits
     }
-    self.call_steps = config.train.steps_per_call or parallel.steps_per_call(
-      config.model.name in models.CONVOLUTIONAL
+    self.hparams = layout.place([r.hparams for r in self.lanes])
+    self.evaluate = self._evaluate_of(self.model)
+    self._place_teachers()
+    self.call_steps = self.config.train.steps_per_call or parallel.steps_per_call(
+      self.config.model.name in models.CONVOLUTIONAL
     )
-    self.calls: dict[int, parallel.TrainCall] = {}
-    self.evaluate = parallel.make_evaluate(
-      run.model, batch_size=config.train.eval_batch_size, on=run.devices
-    )
-    self._open_logs()
-    return self
 
-  def _place_teacher(self) -> None:
-    """Sets the teacher's logits of all plain images, and what a training call asks it for."""
-    run, config = self.experiment, self.config
+  def _images_of(self, split: str) -> jax.Array:
+    """What is held out comes from the training images."""
+    return self.images["test" if split == "test" else "train"]
+
+  def _evaluate_of(self, model: nn.Module) -> Any:
+    return parallel.make_evaluate(model, self.layout, batch_size=self.config.train.eval_batch_size)
+
+  def _predict(self, apply: Any, variables: Any, split: str) -> Any:
+    predict = parallel.make_predict(
+      apply, self.layout, batch_size=self.config.train.eval_batch_size
+    )
+    return predict(self._images_of(split), variables, self.splits[split][0])
+
+  def _place_teachers(self) -> None:
+    """Sets the teachers' logits of all plain images, and what a training call asks for."""
     self.teacher_fn: parallel.TeacherFn = parallel.no_teacher
     self.teacher: Any = None
-    self.teacher_logits: dict[str, np.ndarray] = {}
-    if config.teacher is None or config.student is None:
+    self.teacher_logits: dict[str, Any] = dict.fromkeys(self.splits)
+    if self.config.teacher is None or self.config.student is None:
       return
-    apply = teacher_lib.ensemble([t.model for t in run.teachers])
-    variables = parallel.replicate(tuple(t.variables for t in run.teachers), run.devices)
-    predict = parallel.make_predict(apply, batch_size=config.train.eval_batch_size, on=run.devices)
-    self.teacher_logits = {
-      name: predict(variables, parallel.replicate(split.images, run.devices))
-      for name, split in run.splits.items()
-    }
-    if config.student.beta == 0:  # compared with the teacher, but trained as an ordinary run
+    variables = self.layout.place([tuple(t.variables for t in r.teachers) for r in self.lanes])
+    self._check_teachers(variables)
+    apply = teacher_lib.ensemble(tuple(t.model for t in self.runs[0].teachers))
+    for split in self.splits:
+      self.teacher_logits[split] = self.layout.place(list(self._predict(apply, variables, split)))
+    if self.config.student.beta == 0:  # compared with the teacher, but trained as an ordinary run
       return
-    if config.teacher.targets == "cached":
-      self.teacher_fn = lambda logits, _, indices: logits[indices]
-      self.teacher = parallel.replicate(self.teacher_logits["train"], run.devices)
+    if self.config.teacher.targets == "cached":
+      self.teacher_fn, self.teacher = teacher_lib.from_table, self.teacher_logits["train"]
     else:
-      self.teacher_fn = lambda variables, images, _: apply(variables, images)
-      self.teacher = variables
+      self.teacher_fn, self.teacher = teacher_lib.from_images(apply), variables
+
+  def _check_teachers(self, variables: Any) -> None:
+    """Evaluates the frozen teachers on the test set: their own results must come out."""
+    for i, teacher in enumerate(self.runs[0].teachers):
+      sums = self._evaluate_of(teacher.model)(
+        self.images["test"], variables[i], *self.splits["test"], None
+      )
+      for run, correct, examples in zip(self.runs, sums["correct"], sums["examples"]):
+        run.teachers[i].check_accuracy(float(correct) / float(examples))
+
+  def open(self, workdirs: Sequence[str | os.PathLike[str]]) -> None:
+    """Opens the work directories and sets the state: initial, or of their checkpoints."""
+    for run, workdir in zip(self.runs, workdirs, strict=True):
+      self.records.append(record.Record(run, workdir))
+    (self.step,) = {r.step for r in self.records}
+    optimisers, seeds = zip(*((r.hparams.optim, np.uint32(r.config.seed.init)) for r in self.lanes))
+    init = parallel.make_init(self.model, self.layout)
+    self.state = init(self.images["train"], self.layout.place(optimisers), self.layout.place(seeds))
+    if self.step:
+      states = self._states()
+      restored = [
+        r.checkpoints.restore(self.step, s) for r, s in zip(self.records, states, strict=False)
+      ]
+      idle = len(self.lanes) - len(restored)
+      self.state = self.layout.place([*restored, *[restored[-1]] * idle])
+
+  def _states(self) -> list[step.TrainState]:
+    """Returns the state of each run, and of idle places, on the host."""
+    host = self.layout.fetch(self.state)
+    return [jax.tree.map(lambda x, i=i: x[i], host) for i in range(len(self.lanes))]
+
+  def __enter__(self) -> "_Loop":
+    return self
 
   def __exit__(self, *_: object) -> None:
-    self.bar.close()
-    self.metrics_file.close()
-    self.events.close()
-    self.checkpoints.close()
+    for one in self.records:
+      one.close()
 
-  def run(self) -> dict[str, Any]:
-    """Trains from the current step to the last; returns the content of result.json."""
+  @property
+  def live(self) -> list[tuple[int, record.Record]]:
+    """Runs that have not ended, with their places."""
+    return [(i, r) for i, r in enumerate(self.records) if r.result is None]
+
+  def run(self) -> None:
+    """Trains from the current step to the last and ends every run."""
     train, checkpointing = self.config.train, self.config.checkpoint
-    try:
-      while self.step < train.num_steps:
-        self._dispatch()
-        if self.step == train.num_steps or self.step % train.eval_every == 0:
-          self._flush()
-          self._evaluate()
-        if self.step == train.num_steps or self.step % checkpointing.every == 0:
-          self._flush()
-          self.checkpoints.save(self.step, self.state)
-        if self.stop and self.step < train.num_steps:
-          self._flush()
-          self.checkpoints.save(self.step, self.state)
-          raise Stopped(self.stop[0], self.step)
-    except _Diverged as diverged:
-      return self._result(
-        status="diverged",
-        diverged={
-          "step": diverged.at_step,
-          "loss": str(diverged.loss),  # JSON has no NaN
-          "last_good_checkpoint": self.checkpoints.latest(),
-        },
-      )
-    return self._result(status="finished")
+    while self.step < train.num_steps and self.live:
+      self._dispatch()
+      last = self.step == train.num_steps
+      if last or self.step % train.eval_every == 0:
+        self._flush()
+        self._evaluate()
+      if last or self.step % checkpointing.every == 0:
+        self._flush()
+        self._save()
+      if self.stop and not last:
+        self._flush()
+        self._save()
+        raise Stopped(self.stop[0], self.step)
+    self._finish()
 
   def _dispatch(self) -> None:
     """Starts the next call, then fetches the outcome of the one before."""
@@ -269,21 +296,20 @@ class _Loop:
     periods = (train.log_every, train.eval_every, self.config.checkpoint.every)
     boundary = min(train.num_steps, *(self.step - self.step % p + p for p in periods))
     num_steps = self.call_steps if boundary - self.step >= self.call_steps else 1
-    if num_steps not in self.calls:
-      self.calls[num_steps] = parallel.make_train_call(
-        self.experiment.model,
-        self.config.data,
-        batch_size=train.batch_size,
-        num_steps=num_steps,
-        on=self.experiment.devices,
-        teacher_fn=self.teacher_fn,
-      )
-    images, labels, *_ = self.splits["train"]
-    self.state, progress = self.calls[num_steps](
-      self.state, images, labels, self.hparams, self.teacher
+    call = parallel.make_train_call(
+      self.model,
+      self.config.data,
+      self.layout,
+      batch_size=train.batch_size,
+      num_steps=num_steps,
+      teacher_fn=self.teacher_fn,
+    )
+    examples, labels, _ = self.splits["train"]
+    self.state, progress = call(
+      self.images["train"], self.state, examples, labels, self.hparams, self.teacher
     )
     self.step += num_steps
-    before, self.pending = self.pending, _Pending(self.step, progress)
+    before, self.pending = self.pending, _Pending(self.step, num_steps, progress)
     self._report(before)
 
   def _flush(self) -> None:
@@ -294,18 +320,20 @@ class _Loop:
     """Fetches a call's progress: the bar, a log row where one is due, divergence."""
     if call is None:
       return
-    progress = jax.device_get(call.progress)
-    if progress.bad_step >= 0:
-      raise _Diverged(int(progress.bad_step), float(progress.bad_loss))
-    loss = float(progress.loss / progress.examples)
-    accuracy = float(progress.correct / progress.examples)
-    self.bar.set_postfix(
-      loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", images_per_s=self._speed(call.at_step)
-    )
-    self.bar.update(call.at_step - self.bar.n)
+    progress = self.layout.fetch(call.progress)
     train = self.config.train
-    if call.at_step % train.log_every == 0 or call.at_step == train.num_steps:
-      self._log({"step": call.at_step, "split": "batches", "loss": loss, "accuracy": accuracy})
+    due = call.at_step % train.log_every == 0 or call.at_step == train.num_steps
+    for i, one in self.live:
+      if progress.bad_step[i] >= 0:
+        one.diverge(int(progress.bad_step[i]), float(progress.bad_loss[i]))
+        continue
+      loss = float(progress.loss[i] / progress.examples[i])
+      accuracy = float(progress.correct[i] / progress.examples[i])
+      if due:
+        one.log({"step": call.at_step, "split": "batches", "loss": loss, "accuracy": accuracy})
+      speed = self._speed(call.at_step)
+      self.bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}", images_per_s=speed)
+    self.bar.update(call.num_steps * len(self.records))
 
   def _speed(self, at_step: int) -> str:
     """Returns training images/s since the first report, which waited for compilation."""
@@ -314,76 +342,45 @@ class _Loop:
       self.mark = (at_step, now)
       return "-"
     first, start = self.mark
-    return f"{(at_step - first) * self.config.train.batch_size / (now - start):.0f}"
+    images = (at_step - first) * self.config.train.batch_size * len(self.records)
+    return f"{images / max(now - start, 1e-9):.0f}"
 
   def _evaluate(self) -> None:
     """Evaluates every split at the current step and logs a row each."""
     started = time.perf_counter()
-    self.bar.set_description("evaluating")
     for name, split in self.splits.items():
-      sums = self.evaluate(self.state.variables, *split)
-      values = metrics.denoising(sums) if name == "train" else metrics.classification(sums)
-      values |= metrics.imitation(sums)
-      if not math.isfinite(sums["nll"]):
-        raise _Diverged(self.step, float(sums["nll"]))
-      self._log({"step": self.step, "split": name, **values})
-    self.bar.set_description("")
+      sums = self.evaluate(
+        self._images_of(name), self.state.variables, *split, self.teacher_logits[name]
+      )
+      for i, one in self.live:
+        mine = {key: value[i] for key, value in sums.items()}
+        if not math.isfinite(mine["nll"]):
+          one.diverge(self.step, float(mine["nll"]))
+          continue
+        values = metrics.denoising(mine) if name == "train" else metrics.classification(mine)
+        one.log({"step": self.step, "split": name, **values, **metrics.imitation(mine)})
     self.paused += time.perf_counter() - started
 
-  def _log(self, row: dict[str, Any]) -> None:
-    self.rows.append(row)
-    self.metrics_file.write(json.dumps(row, allow_nan=False) + "\n")
-    self.metrics_file.flush()
-    for key, value in row.items():
-      if isinstance(value, float):
-        self.events.add_scalar(f"{row['split']}/{key}", value, row["step"])
+  def _save(self) -> None:
+    states = self._states()
+    for i, one in self.live:
+      one.save(self.step, states[i])
 
-  def _open_logs(self) -> None:
-    """Opens metrics.jsonl and the event file; rows past the restored step are dropped."""
-    from tensorboardX import SummaryWriter
-
-    path = self.workdir / "metrics.jsonl"
-    if path.exists():
-      self.rows = [row for row in read_rows(path) if row["step"] <= self.step]
-    with files.replacing(path) as f:
-      f.writelines((json.dumps(row) + "\n").encode() for row in self.rows)
-    self.metrics_file = path.open("a")
-    self.events = SummaryWriter(str(self.workdir), purge_step=self.step + 1)
-    self.bar = tqdm(total=self.config.train.num_steps, initial=self.step, unit="step", leave=False)
-
-  def _result(self, **status: Any) -> dict[str, Any]:
-    """Returns the content of result.json, from the logged rows alone."""
-    evaluations: dict[int, dict[str, Any]] = {}
-    for row in self.rows:
-      if row["split"] != "batches":
-        values = {k: v for k, v in row.items() if k not in ("step", "split")}
-        evaluations.setdefault(row["step"], {"step": row["step"]})[row["split"]] = values
-    history = list(evaluations.values())
-    validated = [row for row in history if "validation" in row]
-    labels, noise, config = self.experiment.noise, self.experiment.noise_config, self.config
-    return {
-      **status,
-      "config_hash": config_lib.config_hash(config),
-      "final": history[-1] if status["status"] == "finished" else None,
-      # The first of the best: max keeps the earliest among equals.
-      "best": max(validated, key=lambda r: r["validation"]["accuracy"]) if validated else None,
-      "noise": {
-        "kind": noise.kind,
-        "asked_rate": noise.rate,
-        "includes_own_class": noise.includes_own_class,
-        "realised_rate": labels.realised_rate,
-        "sha256": labels.sha256(),
-      },
-      "num_train": len(self.experiment.splits["train"].labels),
-      "num_test": len(self.experiment.splits["test"].labels),
-      **experiment.teachers_entry(self.experiment.teachers),
-    }
-
-
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """Returns the rows of a metrics.jsonl; a last line cut off by a kill is left out."""
-  rows = []
-  for line in pathlib.Path(path).read_text().splitlines():
-    with contextlib.suppress(json.JSONDecodeError):
-      rows.append(json.loads(line))
-  return rows
+  def _finish(self) -> None:
+    """Ends the runs that are still there, with what their networks say of the data."""
+    if not self.live:
+      return
+    apply = _with_features(self.model)
+    said = {name: self._predict(apply, self.state.variables, name) for name in ("train", "test")}
+    heads = self.layout.fetch(self.state.params["head"])
+    for i, one in self.live:
+      splits = {
+        name: {
+          "logits": logits[i],
+          "features": features[i],
+          "labels": one.experiment.splits[name].labels,
+          "true_labels": one.experiment.splits[name].true_labels,
+        }
+        for name, (logits, features) in said.items()
+      }
+      one.finish(diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i]))

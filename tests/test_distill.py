@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from lsjax import checkpoint, distill, experiment, files, losses, metrics, parallel, teacher, train
+from lsjax import (
+  checkpoint,
+  distill,
+  experiment,
+  files,
+  losses,
+  metrics,
+  parallel,
+  record,
+  teacher,
+  train,
+)
 from lsjax import config as config_lib
 
 N, L = 6, 5
@@ -261,7 +272,7 @@ def test_a_step_mixes_the_losses(tmp_path, make_distillation, beta):
     }
   )
   _, workdir = distill.teach_and_train(config, tmp_path / "student")
-  row = train.read_rows(workdir / "metrics.jsonl")[0]
+  row = record.read_rows(workdir / "metrics.jsonl")[0]
   run = experiment.prepare(config)
   images, labels = run.splits["train"].images, run.splits["train"].labels
   _, student, variables = checkpoint.load_run(workdir)
@@ -327,7 +338,7 @@ def test_ensemble(tmp_path, make_distillation):
   loaded = [teacher.load(p) for p in paths]
   images = experiment.prepare(config).splits["test"].images
   each = [softmax64(t.model.apply(t.variables, images)) for t in loaded]
-  apply = teacher.ensemble([t.model for t in loaded])
+  apply = teacher.ensemble(tuple(t.model for t in loaded))
   got = apply([t.variables for t in loaded], images)
   np.testing.assert_allclose(np.exp(got), np.mean(each, axis=0), rtol=1e-4, atol=1e-7)
   students = {}
@@ -386,10 +397,12 @@ def test_predict_is_the_model(make_config):
   images = run.splits["train"].images
   variables = run.model.init(jax.random.key(0), images[:1])
   expected = run.model.apply(variables, images)
+  split = run.splits["train"]
   for batch_size, devices in ((64, 1), (1000, 4)):
-    on = parallel.devices(devices)
-    predict = parallel.make_predict(run.model.apply, batch_size=batch_size, on=on)
-    got = predict(*parallel.replicate((variables, images), on))
+    layout = parallel.Layout(tuple(parallel.devices(devices)), shared=True)
+    predict = parallel.make_predict(run.model.apply, layout, batch_size=batch_size)
+    placed = layout.place([variables]), layout.place([split.examples])
+    (got,) = predict(layout.replicate(split.source), *placed)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -475,7 +488,7 @@ class TestRefusals:
     (tmp_path / "student/result.json").unlink()
     load = teacher.load
     monkeypatch.setattr(teacher, "load", lambda p: dataclasses.replace(load(p), step=3))
-    with pytest.raises(train.WorkdirError, match=r"another teacher .*: step 6 then, 3 now"):
+    with pytest.raises(record.WorkdirError, match=r"another teacher .*: step 6 then, 3 now"):
       distill.teach_and_train(config, tmp_path / "student")
 
   @pytest.mark.parametrize(

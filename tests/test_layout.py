@@ -24,6 +24,8 @@ ORDER = [
   "checkpoint",
   "teacher",
   "experiment",
+  "diagnostics",
+  "record",
   "train",
   "distill",
   "summary",

@@ -63,12 +63,15 @@ def test_batch_size_and_devices_do_not_matter(make_config):
   state = step.init_state(run.model, split.images[:1], run.hparams.optim, 0)
   results = []
   for batch_size, num_devices in ((64, 1), (1000, 4), (1437 * 4, 4)):
-    on = parallel.devices(num_devices)
-    evaluate = parallel.make_evaluate(run.model, batch_size=batch_size, on=on)
-    arrays = parallel.replicate(
-      (state.variables, split.images, split.labels, split.true_labels), on
+    layout = parallel.Layout(tuple(parallel.devices(num_devices)), shared=True)
+    evaluate = parallel.make_evaluate(run.model, layout, batch_size=batch_size)
+    sums = evaluate(
+      layout.replicate(split.source),
+      layout.place([state.variables]),
+      *layout.place([split.arrays]),
+      None,
     )
-    sums = evaluate(*arrays, None)
+    sums = {name: value[0] for name, value in sums.items()}
     assert sums["examples"] == 1437
     results.append(metrics.classification(sums) | metrics.denoising(sums))
   assert results[0] == pytest.approx(results[1], rel=1e-5)

@@ -16,6 +16,7 @@ from lsjax import (
   models,
   optim,
   parallel,
+  record,
   sampling,
   step,
   train,
@@ -179,6 +180,7 @@ def test_methods_share_one_program(make_config):
   run = experiment.prepare(config)
   calls = 0
   original = step.make_train_step
+  layout = parallel.Layout(tuple(run.devices))
 
   def counting(model, axis_name):
     inner = original(model, axis_name)
@@ -192,8 +194,9 @@ def test_methods_share_one_program(make_config):
 
   step.make_train_step = counting
   try:
-    call = parallel.make_train_call(
-      run.model, config.data, batch_size=32, num_steps=2, on=run.devices
+    # Not from the cache of programs: this one counts.
+    call = parallel.make_train_call.__wrapped__(
+      run.model, config.data, layout, batch_size=32, num_steps=2
     )
   finally:
     step.make_train_step = original
@@ -206,13 +209,12 @@ def test_methods_share_one_program(make_config):
     {"seed.noise": 3, "seed.data": 4, "noise.rate": 0.4, "loss.cross_entropy_steps": 1},
   ):
     other = experiment.prepare(make_config(**changes))
+    assert train.pack_key(other.config) == train.pack_key(config)
     split = other.splits["train"]
     state = step.init_state(other.model, split.images[:1], other.hparams.optim, 0)
-    images, labels, hparams, state = parallel.replicate(
-      (split.images, split.labels, other.hparams, state), run.devices
-    )
-    state, progress = call(state, images, labels, hparams, None)
-    outcomes.append(float(progress.loss))
+    placed = (layout.place([x]) for x in (state, split.examples, split.labels, other.hparams))
+    _, progress = call(layout.replicate(split.source), *placed, None)
+    outcomes.append(float(layout.fetch(progress).loss[0]))
   assert calls == 1
   assert len(set(outcomes)) == 5
 
@@ -267,7 +269,7 @@ def test_best_is_chosen_on_validation(tmp_path, make_config):
     **{"data.validation_examples": 300, "train.num_steps": 30, "optim.learning_rate": 0.02}
   )
   result = train.train_and_evaluate(config, tmp_path)
-  rows = train.read_rows(tmp_path / "metrics.jsonl")
+  rows = record.read_rows(tmp_path / "metrics.jsonl")
   accuracies = {r["step"]: r["accuracy"] for r in rows if r["split"] == "validation"}
   assert result["best"]["step"] == max(accuracies, key=accuracies.get)
   assert result["best"]["validation"]["accuracy"] == max(accuracies.values())
@@ -290,7 +292,7 @@ def test_divergence(tmp_path, make_config):
 def test_another_config_is_refused(tmp_path, make_config):
   train.train_and_evaluate(make_config(), tmp_path)
   before = (tmp_path / "result.json").read_bytes()
-  with pytest.raises(train.WorkdirError, match=r"seed.noise: 0 there, 1 here"):
+  with pytest.raises(record.WorkdirError, match=r"seed.noise: 0 there, 1 here"):
     train.train_and_evaluate(make_config(**{"seed.noise": 1}), tmp_path)
   assert (tmp_path / "result.json").read_bytes() == before
 
@@ -328,6 +330,7 @@ def test_files_of_a_run(tmp_path, make_config):
     "events",
     "result.json",
     "checkpoints",
+    "diagnostics.npz",
   }
   description = files.read_json(tmp_path / "config.json")
   assert description["inputs"]["num_classes"] == 10
