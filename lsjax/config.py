@@ -21,7 +21,7 @@ import ml_collections
 DatasetName = Literal[
   "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians"
 ]
-NoiseKind = Literal["none", "symmetric", "pair", "cifar10_asymmetric", "file", "given"]
+NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
 ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56"]
 LossName = Literal[
   "cross_entropy",

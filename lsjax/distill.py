@@ -8,13 +8,32 @@ from lsjax import config as config_lib
 from lsjax import experiment, record, teacher, train
 
 
+def teacher_workdirs(
+  config: config_lib.Config, workdir: str | os.PathLike[str]
+) -> list[pathlib.Path]:
+  """Returns where the teachers of a run are or will be; none for an ordinary run.
+
+  Those that are named; or else one beside the student's directory, called by the hash of its
+  own config: students that differ in their own fields share it.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+  """
+  if config.teacher is None:
+    return []
+  named = [pathlib.Path(path) for path in config.teacher.workdir.split(",") if path]
+  beside = pathlib.Path(workdir).parent
+  return named or [beside / config_lib.config_hash(config_lib.teacher_run(config))]
+
+
 def teach_and_train(
   config: config_lib.Config, workdir: str | os.PathLike[str]
 ) -> tuple[dict[str, Any], pathlib.Path]:
   """Trains the teacher unless it is there, then the student; resumes in the stage it was in.
 
-  Without teacher.workdir the teacher is an ordinary run in a directory beside the student's,
-  named by the hash of its config: students that differ in their own fields share it.
+  Without teacher.workdir the teacher is an ordinary run, in the directory that
+  `teacher_workdirs` says.
 
   Args:
     config: with the sections teacher and student.
@@ -37,19 +56,16 @@ def teach_and_train(
   finished = record.finished_result(config, workdir)
   if finished is not None:
     return finished, workdir
-  workdirs = teacher.workdirs(config.teacher)
-  if not workdirs:
+  workdirs = teacher_workdirs(config, workdir)
+  if not config.teacher.workdir:
     experiment.prepare(config)
-    teacher_config = config_lib.teacher_run(config)
-    own = workdir.parent / config_lib.config_hash(teacher_config)
-    print(f"teacher: {own}", flush=True)
+    print(f"teacher: {workdirs[0]}", flush=True)
     try:
-      result = train.train_and_evaluate(teacher_config, own)
+      result = train.train_and_evaluate(config_lib.teacher_run(config), workdirs[0])
     except config_lib.ConfigError as error:
       raise config_lib.in_teacher(error) from error
     if result["status"] != "finished":
-      return result, own
-    workdirs = [str(own)]
+      return result, workdirs[0]
   teachers = tuple(teacher.load(path) for path in workdirs)
   print(f"student: {workdir}", flush=True)
   return train.train_and_evaluate(config, workdir, teachers), workdir

@@ -1,6 +1,7 @@
 """From a config to everything a run needs, before anything is compiled or written."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import pathlib
 import subprocess
@@ -190,6 +191,8 @@ def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) ->
       )
     case "pair":
       matrix = transition_lib.pair(num_classes, config.rate)
+    case "one_sided":
+      matrix = transition_lib.one_sided(num_classes, config.rate)
     case "cifar10_asymmetric":
       matrix = transition_lib.cifar10_asymmetric(config.rate)
     case "file":
@@ -259,6 +262,7 @@ def teachers_entry(teachers: Sequence[teacher_lib.Teacher]) -> dict[str, Any]:
   return {"teachers": [t.description() for t in teachers]} if teachers else {}
 
 
+@functools.lru_cache(maxsize=1)
 def commit() -> str | None:
   """Returns the git commit of this source tree, with "-dirty" after local changes, or None."""
   try:

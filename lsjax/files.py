@@ -59,6 +59,8 @@ def locked(directory: str | os.PathLike[str]) -> Iterator[bool]:
         raise
     yield mine
   finally:
+    with contextlib.suppress(OSError):
+      path.rmdir()  # if nothing came of it
     os.close(descriptor)
 
 
@@ -71,3 +73,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
   """Returns the value in a JSON file."""
   return json.loads(pathlib.Path(path).read_text())
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns the objects of a file with one JSON object a line, such as metrics.jsonl.
+
+  A last line cut off by a kill is left out.
+  """
+  rows = []
+  for line in pathlib.Path(path).read_text().splitlines():
+    with contextlib.suppress(json.JSONDecodeError):
+      rows.append(json.loads(line))
+  return rows

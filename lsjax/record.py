@@ -17,6 +17,10 @@ class WorkdirError(Exception):
   """A work directory that belongs to another run or cannot be used, told in one line."""
 
 
+class InUseError(WorkdirError):
+  """A work directory that another process is training in."""
+
+
 def finished_result(
   config: config_lib.Config, workdir: str | os.PathLike[str]
 ) -> dict[str, Any] | None:
@@ -60,24 +64,16 @@ def claim(workdir: str | os.PathLike[str]) -> Iterator[None]:
   """Holds a work directory against other processes; the system lets go when this one dies.
 
   Raises:
-    WorkdirError: if another process holds it, or it cannot be made.
+    InUseError: if another process holds it.
+    WorkdirError: if it cannot be made.
   """
   try:
     with files.locked(workdir) as mine:
       if not mine:
-        raise WorkdirError(f"{workdir} is in use by another process")
+        raise InUseError(f"{workdir} is in use by another process")
       yield
   except OSError as error:
     raise WorkdirError(f"{workdir} cannot be written ({error})") from error
-
-
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """Returns the rows of a metrics.jsonl; a last line cut off by a kill is left out."""
-  rows = []
-  for line in pathlib.Path(path).read_text().splitlines():
-    with contextlib.suppress(json.JSONDecodeError):
-      rows.append(json.loads(line))
-  return rows
 
 
 class Record:
@@ -140,7 +136,7 @@ class Record:
     path = self.workdir / "metrics.jsonl"
     self.rows: list[dict[str, Any]] = []
     if path.exists():
-      self.rows = [row for row in read_rows(path) if row["step"] <= self.step]
+      self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
     with files.replacing(path) as f:
       f.writelines((json.dumps(row) + "\n").encode() for row in self.rows)
     self.metrics_file = path.open("a")

@@ -64,11 +64,6 @@ class Teacher:
     }
 
 
-def workdirs(config: config_lib.Teacher) -> list[str]:
-  """Returns the work directories that a teacher section names; none if it is to be trained."""
-  return [path for path in config.workdir.split(",") if path]
-
-
 def load(workdir: str | os.PathLike[str]) -> Teacher:
   """Loads a teacher from the work directory of a finished run.
 

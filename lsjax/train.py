@@ -104,6 +104,33 @@ def train_runs(
     return [r.result for r in loop.records if r.result is not None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Timing:
+  """Seconds: to compile a program, and to train and evaluate a whole pack with it."""
+
+  compile: float
+  pack: float
+
+
+def time_run(run: experiment.Experiment, layout: parallel.Layout) -> Timing:
+  """Times one call and one evaluation of a full pack of such runs; writes nothing."""
+  train = run.config.train
+  with _Loop([run], layout, [], tqdm(disable=True)) as loop:
+    loop.step, loop.state = 0, loop._initial_state()
+    steps = min(loop.call_steps, train.num_steps)
+    seconds = []
+    for work in (lambda: loop._call(steps), lambda: [loop._sums(s) for s in loop.splits]) * 2:
+      start = time.perf_counter()
+      jax.block_until_ready(work())
+      seconds.append(time.perf_counter() - start)
+  first_call, first_evaluation, call, evaluation = seconds
+  evaluations = -(-train.num_steps // train.eval_every)
+  return Timing(
+    compile=first_call - call + first_evaluation - evaluation,
+    pack=train.num_steps / steps * call + evaluations * evaluation,
+  )
+
+
 def pack_key(config: config_lib.Config) -> config_lib.Config:
   """Returns what runs must have in common to train as one program: all else is arrays.
 
@@ -244,9 +271,7 @@ class _Loop:
     for run, workdir in zip(self.runs, workdirs, strict=True):
       self.records.append(record.Record(run, workdir))
     (self.step,) = {r.step for r in self.records}
-    optimisers, seeds = zip(*((r.hparams.optim, np.uint32(r.config.seed.init)) for r in self.lanes))
-    init = parallel.make_init(self.model, self.layout)
-    self.state = init(self.images["train"], self.layout.place(optimisers), self.layout.place(seeds))
+    self.state = self._initial_state()
     if self.step:
       states = self._states()
       restored = [
@@ -254,6 +279,12 @@ class _Loop:
       ]
       idle = len(self.lanes) - len(restored)
       self.state = self.layout.place([*restored, *[restored[-1]] * idle])
+
+  def _initial_state(self) -> step.TrainState:
+    init = parallel.make_init(self.model, self.layout)
+    optimisers = self.layout.place([r.hparams.optim for r in self.lanes])
+    seeds = self.layout.place([np.uint32(r.config.seed.init) for r in self.lanes])
+    return init(self.images["train"], optimisers, seeds)
 
   def _states(self) -> list[step.TrainState]:
     """Returns the state of each run, and of idle places, on the host."""
@@ -296,11 +327,17 @@ class _Loop:
     periods = (train.log_every, train.eval_every, self.config.checkpoint.every)
     boundary = min(train.num_steps, *(self.step - self.step % p + p for p in periods))
     num_steps = self.call_steps if boundary - self.step >= self.call_steps else 1
+    progress = self._call(num_steps)
+    before, self.pending = self.pending, _Pending(self.step, num_steps, progress)
+    self._report(before)
+
+  def _call(self, num_steps: int) -> step.Progress:
+    """Dispatches steps of all runs; returns their progress, not yet fetched."""
     call = parallel.make_train_call(
       self.model,
       self.config.data,
       self.layout,
-      batch_size=train.batch_size,
+      batch_size=self.config.train.batch_size,
       num_steps=num_steps,
       teacher_fn=self.teacher_fn,
     )
@@ -309,8 +346,7 @@ class _Loop:
       self.images["train"], self.state, examples, labels, self.hparams, self.teacher
     )
     self.step += num_steps
-    before, self.pending = self.pending, _Pending(self.step, num_steps, progress)
-    self._report(before)
+    return progress
 
   def _flush(self) -> None:
     pending, self.pending = self.pending, None
@@ -348,10 +384,8 @@ class _Loop:
   def _evaluate(self) -> None:
     """Evaluates every split at the current step and logs a row each."""
     started = time.perf_counter()
-    for name, split in self.splits.items():
-      sums = self.evaluate(
-        self._images_of(name), self.state.variables, *split, self.teacher_logits[name]
-      )
+    for name in self.splits:
+      sums = self._sums(name)
       for i, one in self.live:
         mine = {key: value[i] for key, value in sums.items()}
         if not math.isfinite(mine["nll"]):
@@ -360,6 +394,11 @@ class _Loop:
         values = metrics.denoising(mine) if name == "train" else metrics.classification(mine)
         one.log({"step": self.step, "split": name, **values, **metrics.imitation(mine)})
     self.paused += time.perf_counter() - started
+
+  def _sums(self, split: str) -> dict[str, np.ndarray]:
+    """Returns the metrics' sums of every run over a split."""
+    of_runs = (*self.splits[split], self.teacher_logits[split])
+    return self.evaluate(self._images_of(split), self.state.variables, *of_runs)
 
   def _save(self) -> None:
     states = self._states()

@@ -69,6 +69,28 @@ def pair(num_classes: int, rate: float) -> np.ndarray:
   return (1 - rate) * eye + rate * np.roll(eye, 1, axis=1)
 
 
+def one_sided(num_classes: int, rate: float) -> np.ndarray:
+  """Makes one-sided noise: class 0 becomes class 1 with chance `rate`, the others stay.
+
+  Returns:
+    float64 array [L, L].
+
+  Raises:
+    ValueError: if num_classes < 2 or rate is outside [0, 1].
+
+  References:
+    Lukasik et al., 2020: the 2-D example with asymmetric noise (claim C7; secondary source).
+
+  >>> one_sided(2, 0.25)
+  array([[0.75, 0.25],
+         [0.  , 1.  ]])
+  """
+  _check(num_classes, rate)
+  matrix = np.eye(num_classes)
+  matrix[0, :2] = 1 - rate, rate
+  return matrix
+
+
 def cifar10_asymmetric(rate: float) -> np.ndarray:
   """Makes CIFAR-10's look-alike noise: truck to automobile, bird to airplane, deer to horse,
   cat and dog to each other, each with chance `rate`; the other classes stay.

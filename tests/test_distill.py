@@ -214,7 +214,7 @@ def test_a_stop_in_either_stage_resumes_there(tmp_path, make_distillation, monke
 
   def stopping(self):
     run_call(self)
-    if self.workdir == parts[stage] and self.step >= 4:
+    if self.records[0].workdir == parts[stage] and self.step >= 4:
       signal.raise_signal(signal.SIGTERM)
 
   monkeypatch.setattr(train._Loop, "_dispatch", stopping)
@@ -272,7 +272,7 @@ def test_a_step_mixes_the_losses(tmp_path, make_distillation, beta):
     }
   )
   _, workdir = distill.teach_and_train(config, tmp_path / "student")
-  row = record.read_rows(workdir / "metrics.jsonl")[0]
+  row = files.read_rows(workdir / "metrics.jsonl")[0]
   run = experiment.prepare(config)
   images, labels = run.splits["train"].images, run.splits["train"].labels
   _, student, variables = checkpoint.load_run(workdir)

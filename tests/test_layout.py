@@ -29,7 +29,14 @@ ORDER = [
   "train",
   "distill",
   "summary",
+  "cells",
+  "theory",
+  "claims",
+  "figures",
+  "report",
+  "cli",
   "main",
+  "sweep",
 ]
 
 

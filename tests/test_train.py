@@ -269,7 +269,7 @@ def test_best_is_chosen_on_validation(tmp_path, make_config):
     **{"data.validation_examples": 300, "train.num_steps": 30, "optim.learning_rate": 0.02}
   )
   result = train.train_and_evaluate(config, tmp_path)
-  rows = record.read_rows(tmp_path / "metrics.jsonl")
+  rows = files.read_rows(tmp_path / "metrics.jsonl")
   accuracies = {r["step"]: r["accuracy"] for r in rows if r["split"] == "validation"}
   assert result["best"]["step"] == max(accuracies, key=accuracies.get)
   assert result["best"]["validation"]["accuracy"] == max(accuracies.values())

@@ -1,0 +1,24 @@
+"""Students of CE, LS and FC teachers on digits, with and without noise: claims C8 and C9.
+
+    python -m lsjax.sweep --config=configs/sweeps/digits_distill.py
+
+About a minute on 2 CPU cores.
+"""
+
+import ml_collections
+
+from configs import digits_noisy
+from lsjax import cells
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = ml_collections.ConfigDict()
+  config.label = "Digits (scikit-learn, 8 x 8)"
+  config.base = digits_noisy.get_config("cross_entropy")
+  config.base.checkpoint.every = config.base.train.num_steps  # a run takes a fraction of a second
+  config.seeds = 5
+  config.cells = cells.union(
+    cells.curves((0.1,), rates=(0.2, 0.0)),
+    cells.students(rates=(0.2, 0.0), temperatures=(1.0,)),
+  )
+  return config

@@ -1,0 +1,72 @@
+"""What the commands share: flags read with one-line errors, and exit statuses."""
+
+import re
+import sys
+import typing
+from collections.abc import Callable, Sequence
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from lsjax import config as config_lib
+
+FLAGS = flags.FLAGS
+BAD_INPUT, DIVERGED = 2, 3
+
+
+def fail(status: int, message: str) -> typing.NoReturn:
+  """Ends the process with one line on stderr."""
+  print(f"lsjax: {' '.join(message.split())}", file=sys.stderr)
+  sys.exit(status)
+
+
+def parser(check_name: Callable[[str], None]) -> Callable[[Sequence[str]], list[str]]:
+  """Returns a flags parser for `app.run`: whatever is wrong ends in one line and status 2.
+
+  Args:
+    check_name: raises `ConfigError` for the name of a --config.name override that is unknown.
+  """
+
+  def parse(argv: Sequence[str]) -> list[str]:
+    try:
+      for argument in argv[1:]:
+        if override := re.match(r"--?config\.([^=]+)", argument):
+          name = override[1].split("[")[0]
+          check_name(name)
+          if "=" not in argument:
+            fail(BAD_INPUT, f"--config.{name}: write the value as --config.{name}=value")
+      rest = FLAGS(list(argv))
+      if FLAGS.config is None:
+        fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
+      FLAGS.config.items()  # a config file that failed to load raises on first use
+    except Exception as error:  # a config file may raise anything
+      # ml_collections puts a whole traceback into the message; its last line says it.
+      lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+      if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
+        fail(BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
+      fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
+    if len(rest) > 1:
+      fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
+    if not FLAGS["verbosity"].present:  # Orbax reports every file it touches
+      logging.set_verbosity(logging.WARNING)
+    return rest
+
+  return parse
+
+
+def overrides() -> list[str]:
+  """Returns the names of the config's fields that the command line sets."""
+  return list(config_flags.get_override_values(FLAGS["config"]))
+
+
+def config_name() -> str:
+  """Returns the config file's name without directory and suffix."""
+  path = config_flags.get_config_filename(FLAGS["config"])
+  return re.sub(r"\.py$", "", path.rpartition("/")[2])
+
+
+def bad_input() -> tuple[type[Exception], ...]:
+  """Returns the errors that are the user's to mend: one line, status 2."""
+  from lsjax import checkpoint, record
+
+  return (config_lib.ConfigError, record.WorkdirError, checkpoint.CheckpointError)
