@@ -468,7 +468,7 @@ def boundary(cell: Cell) -> dict[str, dict[int, float]]:
     line = boundary_line(workdir)
     if line is not None:
       normal, offset = line
-      cosine = normal @ np.array([1.0, 1.0]) / math.sqrt(2)
+      cosine = float(normal @ np.array([1.0, 1.0])) / math.sqrt(2)
       angles[seed] = math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
       offsets[seed] = abs(offset)
   return {"angle": angles, "offset": offsets}

@@ -378,6 +378,8 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
   clean = pool.select(data="gaussians", model="linear", noise_kind="none")
   if not noisy:
     return None
+  from matplotlib.cm import cividis
+
   figure, axes = _axes(2, width=4.2, height=3.9)
   plane, angles = axes[0]
   theta = np.linspace(0, 2 * np.pi, 100)
@@ -388,17 +390,21 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
     plane.annotate(name, (centre, centre), ha="center", va="center", fontsize=8, color="#555555")
   across = np.array([-4.0, 4.0])
   plane.plot(across, -across, color="#777777", linewidth=3, alpha=0.5, label="Bayes")
-  for i, cell in enumerate([*clean, *noisy]):
+  for cell in [*clean, *noisy]:
     lines = [claims.boundary_line(workdir) for workdir in cell.workdirs.values()]
     there = [line for line in lines if line is not None]
     if not there:
       continue
     normal = np.mean([n for n, _ in there], axis=0)
     offset = float(np.mean([o for _, o in there]))
-    style = {"color": _SEQUENCE[i % 7], "linestyle": _DASHES[i % 7]}
-    name = f"{cell.method} {cell.alpha:g}" if cell.alpha else cell.method
-    name += "" if cell in noisy else ", no noise"
-    plane.plot(across, -(normal[0] * across + offset) / normal[1], label=name, **style)
+    if cell in noisy:  # from blue to yellow with alpha, in a map that grey print keeps in order
+      color: Any = cividis(cell.alpha)
+      dash = "--" if cell.alpha else "-"
+      name = f"{cell.method} {cell.alpha:g}" if cell.alpha else cell.method
+    else:
+      color, dash, name = "#000000", ":", "CE, no noise"
+    y = -(normal[0] * across + offset) / normal[1]
+    plane.plot(across, y, label=name, color=color, linestyle=dash)
   plane.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x", ylabel="y", aspect="equal")
   plane.legend(fontsize=7, loc="upper right")
   values = [list(claims.boundary(cell)["angle"].values()) for cell in noisy]

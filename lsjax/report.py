@@ -77,11 +77,13 @@ def _about(pool: claims.Pool) -> list[str]:
   lines = [f"{pool.label}: {len(pool.cells)} cells, {len(runs)} distinct runs ({counts})."]
   sessions = pool.path / "sessions.jsonl"
   rows = files.read_rows(sessions) if sessions.exists() else []
+  ended = [row["seconds"] for row in rows if "seconds" in row]
   if rows:
-    total = sum(row["seconds"] for row in rows)
+    killed = len(rows) - 2 * len(ended)  # each writes a row when it begins and one when it ends
     lines.append(
-      f"Trained in {total:.0f} s of {len(rows)} process{'es' if len(rows) > 1 else ''} "
-      f"(start-up and report not counted), {rows[-1]['date']}."
+      f"Trained in {sum(ended):.0f} s of {len(ended)} process{'es' if len(ended) != 1 else ''} "
+      f"(start-up, theory and report not counted"
+      f"{f'; {killed} more were killed' if killed > 0 else ''}), {rows[-1]['date']}."
     )
   if pool.environment:
     e = pool.environment

@@ -234,20 +234,21 @@ def sweep(
 
 @contextlib.contextmanager
 def _timed(pool: pathlib.Path, shard: tuple[int, int], steps: int) -> Iterator[None]:
-  """Adds a line to sessions.jsonl: how long this process trained, however it ended."""
+  """Adds to sessions.jsonl that this process began to train and, unless killed, for how long."""
+
+  def add(**row: Any) -> None:
+    with (pool / "sessions.jsonl").open("a") as f:
+      f.write(json.dumps({"date": time.strftime("%Y-%m-%d"), **row}) + "\n")
+
+  if not steps:
+    yield
+    return
   start = time.perf_counter()
+  add(shard=f"{shard[0]}/{shard[1]}", steps=steps)
   try:
     yield
   finally:
-    row = {
-      "date": time.strftime("%Y-%m-%d"),
-      "shard": f"{shard[0]}/{shard[1]}",
-      "steps_left_at_start": steps,
-      "seconds": round(time.perf_counter() - start, 1),
-    }
-    if steps:
-      with (pool / "sessions.jsonl").open("a") as f:
-        f.write(json.dumps(row) + "\n")
+    add(shard=f"{shard[0]}/{shard[1]}", seconds=round(time.perf_counter() - start, 1))
 
 
 def _has_teacher(run: Run) -> bool:
@@ -310,18 +311,19 @@ def dry_run(planned: Sequence[cells.Cell], pool: pathlib.Path, shard: tuple[int,
     layout = _layout(runs[0])
     ordinary = dataclasses.replace(first, teacher=None, student=None)
     seconds = train.time_run(experiment.prepare(ordinary), layout)
-    packs = -(-len(runs) // layout.capacity)
-    share = sum(run.left for run in runs) / (len(runs) * first.train.num_steps)
-    total += seconds.compile + packs * share * seconds.pack
+    left = sum(run.left for run in runs) / first.train.num_steps
+    work = -(-len(runs) // layout.capacity) * left / len(runs) * seconds.pack
+    work += len(runs) * seconds.files
+    total += seconds.compile + work
+    kind = "students" if first.student else "ordinary"
     lines.append(
-      f"program: {first.model.name} on {first.data.name}, {first.train.num_steps} steps, "
-      f"{'students' if first.student else 'ordinary'}: {len(runs)} runs, {layout.capacity} at "
-      f"once ({layout.packing}, {len(layout.devices)} devices): {seconds.compile:.0f} s to "
-      f"compile, then about {packs * share * seconds.pack:.0f} s"
+      f"program: {first.model.name} on {first.data.name}, {first.train.num_steps} steps, {kind}: "
+      f"{len(runs)} runs, {layout.capacity} at once ({layout.packing}, {len(layout.devices)} "
+      f"devices): {seconds.compile:.0f} s to compile, then about {work:.0f} s"
     )
   lines.append(
-    f"estimate: {total:.0f} s on this machine, from one timed call of each program; a student's "
-    "was timed without its teacher, and files and report are not counted"
+    f"estimate: {total:.0f} s on this machine, from one timed call, evaluation and set of files of "
+    "each program; students were timed without a teacher, and the report is not counted"
   )
   return "\n".join(lines)
 

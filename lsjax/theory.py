@@ -41,7 +41,7 @@ def least_squares(inputs: Array, targets: Array) -> Array:
   return jnp.linalg.solve(inputs.T @ inputs, inputs.T @ targets)
 
 
-def smoothed_least_squares(inputs: Array, targets: Array, alpha: float) -> Array:
+def smoothed_least_squares(inputs: Array, targets: Array, alpha: Array | float) -> Array:
   r"""Returns the minimiser for smoothed targets by the paper's formula.
 
   :math:`(1-\alpha) W^* + \frac{\alpha}{L} (X^\top X)^{-1} X^\top J`; the second term vanishes
@@ -57,34 +57,42 @@ def smoothed_least_squares(inputs: Array, targets: Array, alpha: float) -> Array
   return (1 - alpha) * least_squares(inputs, targets) + shift
 
 
-def bayes_angle(kernel: np.ndarray, normal: np.ndarray) -> float:
-  """Returns the angle in degrees between a two-class linear boundary and another.
-
-  Args:
-    kernel: [2, 2], columns are the classes' weights.
-    normal: [2], of the other boundary, towards class 0.
-  """
-  weights = kernel[:, 0] - kernel[:, 1]
-  cosine = weights @ normal / (np.linalg.norm(weights) * np.linalg.norm(normal))
-  return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+def _omega_of(weights: Array, inputs: Array) -> Array:
+  return omega(inputs @ weights)
 
 
 def _omega_at_zero(seed: int, dimension: int, num_classes: int) -> dict[str, float]:
   """Returns the largest gradient and least eigenvalue of Omega's Hessian at W = 0, and how
   far Omega(0) lies below Omega at random W."""
   rng = np.random.default_rng(seed)
-  inputs = jnp.asarray(rng.gamma(0.5, size=(50, dimension)) + rng.normal(size=dimension))
-
-  def of_weights(w: Array) -> Array:
-    return omega(inputs @ w.reshape(dimension, num_classes))
-
-  zero = jnp.zeros(dimension * num_classes)
-  random = jnp.asarray(rng.normal(size=(20, dimension * num_classes)))
+  inputs = rng.gamma(0.5, size=(50, dimension)) + rng.normal(size=dimension)
+  zero = np.zeros((dimension, num_classes))
+  random = rng.normal(size=(20, dimension, num_classes))
+  hessian = _hessian(zero, inputs).reshape(zero.size, zero.size)
+  values = _values(np.concatenate([zero[None], random]), inputs)
   return {
-    "gradient": float(jnp.abs(jax.grad(of_weights)(zero)).max()),
-    "least_eigenvalue": float(jnp.linalg.eigvalsh(jax.hessian(of_weights)(zero)).min()),
-    "least_excess": float((jax.vmap(of_weights)(random) - of_weights(zero)).min()),
+    "gradient": float(jnp.abs(_gradient(zero, inputs)).max()),
+    "least_eigenvalue": float(np.linalg.eigvalsh(hessian).min()),
+    "least_excess": float((values[1:] - values[0]).min()),
   }
+
+
+_gradient = jax.jit(jax.grad(_omega_of))
+_hessian = jax.jit(jax.hessian(_omega_of))
+_values = jax.jit(jax.vmap(_omega_of, in_axes=(0, None)))
+
+
+@jax.jit
+def _shrinkage_of(raw: Array, targets: Array, alpha: Array) -> tuple[Array, Array, Array]:
+  smooth = (1 - alpha) * targets + alpha / targets.shape[-1]
+  inputs = raw - raw.mean(0)
+  plain, shrunk = least_squares(inputs, targets), least_squares(inputs, smooth)
+  formula = smoothed_least_squares(raw, targets, alpha)
+  return (
+    jnp.linalg.norm(shrunk) / jnp.linalg.norm(plain),
+    jnp.abs(shrunk - (1 - alpha) * plain).max(),
+    jnp.abs(formula - least_squares(raw, smooth)).max(),
+  )
 
 
 def _shrinkage(seed: int, alpha: float) -> dict[str, float]:
@@ -93,14 +101,11 @@ def _shrinkage(seed: int, alpha: float) -> dict[str, float]:
   rng = np.random.default_rng(seed)
   raw = jnp.asarray(rng.normal(size=(200, 8)) + rng.normal(size=8))
   targets = jnp.eye(5, dtype=raw.dtype)[rng.integers(0, 5, 200)]
-  smooth = (1 - alpha) * targets + alpha / 5
-  inputs = raw - raw.mean(0)
-  plain, shrunk = least_squares(inputs, targets), least_squares(inputs, smooth)
-  formula = smoothed_least_squares(raw, targets, alpha)
+  ratio, error, formula_error = _shrinkage_of(raw, targets, jnp.asarray(alpha, raw.dtype))
   return {
-    "norm_ratio": float(jnp.linalg.norm(shrunk) / jnp.linalg.norm(plain)),
-    "error": float(jnp.abs(shrunk - (1 - alpha) * plain).max()),
-    "formula_error": float(jnp.abs(formula - least_squares(raw, smooth)).max()),
+    "norm_ratio": float(ratio),
+    "error": float(error),
+    "formula_error": float(formula_error),
   }
 
 

@@ -9,9 +9,10 @@ import dataclasses
 import math
 import os
 import signal
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -106,28 +107,42 @@ def train_runs(
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-  """Seconds: to compile a program, and to train and evaluate a whole pack with it."""
+  """Seconds: to compile a program; to train and evaluate a pack with it; for a run's files."""
 
   compile: float
   pack: float
+  files: float
 
 
 def time_run(run: experiment.Experiment, layout: parallel.Layout) -> Timing:
-  """Times one call and one evaluation of a full pack of such runs; writes nothing."""
+  """Times a call, an evaluation and the files of such runs, in a temporary directory."""
   train = run.config.train
+
+  def seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - start
+
+  def write(loop: _Loop) -> None:
+    with tempfile.TemporaryDirectory() as workdir:
+      loop.records = [record.Record(run, workdir)]
+      loop._evaluate()
+      loop._save()
+      loop._finish()
+      loop.records.pop().close()
+
   with _Loop([run], layout, [], tqdm(disable=True)) as loop:
     loop.step, loop.state = 0, loop._initial_state()
     steps = min(loop.call_steps, train.num_steps)
-    seconds = []
-    for work in (lambda: loop._call(steps), lambda: [loop._sums(s) for s in loop.splits]) * 2:
-      start = time.perf_counter()
-      jax.block_until_ready(work())
-      seconds.append(time.perf_counter() - start)
-  first_call, first_evaluation, call, evaluation = seconds
-  evaluations = -(-train.num_steps // train.eval_every)
+    # Each twice: the first time compiles.
+    calls = [seconds(lambda: loop._call(steps)) for _ in range(2)]
+    evaluations = [seconds(lambda: [loop._sums(s) for s in loop.splits]) for _ in range(2)]
+    writes = [seconds(lambda: write(loop)) for _ in range(2)]
+  times = -(-train.num_steps // train.eval_every)
   return Timing(
-    compile=first_call - call + first_evaluation - evaluation,
-    pack=train.num_steps / steps * call + evaluations * evaluation,
+    compile=sum(max(first - second, 0.0) for first, second in (calls, evaluations, writes)),
+    pack=train.num_steps / steps * calls[1] + times * evaluations[1],
+    files=max(writes[1] - evaluations[1], 0.0),
   )
 
 
