@@ -43,15 +43,9 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
   found = claims.claims(pool)
   tables = [claims.claims_table(found), *claims.tables(pool)]
   drawings = figures.draw(pool)
-  images = {}
-  for drawing in drawings:
-    for suffix in ("png", "svg"):
-      buffer = io.BytesIO()
-      # No date inside: the same results give the same bytes.
-      metadata = {"Date": None} if suffix == "svg" else {"Software": None}
-      drawing.figure.savefig(buffer, format=suffix, dpi=_DPI, metadata=metadata)
-      images[drawing.id, suffix] = buffer.getvalue()
-      _write(target / "figures" / f"{drawing.id}.{suffix}", buffer.getvalue())
+  images = {(d.id, suffix): _image(d, suffix) for d in drawings for suffix in ("png", "svg")}
+  for (name, suffix), content in images.items():
+    _write(target / "figures" / f"{name}.{suffix}", content)
   for table in tables:
     _write(target / "tables" / f"{table.id}.csv", _csv(table).encode())
     _write(target / "tables" / f"{table.id}.tex", _latex(table).encode())
@@ -67,6 +61,17 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
 def _write(path: pathlib.Path, content: bytes) -> None:
   with files.replacing(path) as f:
     f.write(content)
+
+
+def _image(drawing: figures.Drawing, suffix: str) -> bytes:
+  """Returns a figure as a file: the same results give the same bytes, without a date."""
+  from matplotlib import rc_context
+
+  buffer = io.BytesIO()
+  metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+  with rc_context({"svg.hashsalt": drawing.id}):
+    drawing.figure.savefig(buffer, format=suffix, dpi=_DPI, metadata=metadata)
+  return buffer.getvalue()
 
 
 def _about(pool: claims.Pool) -> list[str]:

@@ -216,7 +216,7 @@ def sweep(
   teachers = teachers_of(students)
   write_index(planned, pool, label)
   distinct = {run.workdir: run for run in [*mine, *teachers]}
-  steps = sum(run.left for run in distinct.values())
+  steps = sum(run.left for run in distinct.values() if _has_teacher(run))
   bar = tqdm(total=steps, unit="step", unit_scale=True, desc=pool.name, smoothing=0.1)
   with _timed(pool, shard, steps), bar, train.stop_signals() as stop:
     runner = Sweep(stop, bar)
