@@ -78,11 +78,17 @@ def _band(
 
 def _seeds(cells: Iterable[claims.Cell]) -> str:
   """Returns "n = 5", or a range, of the runs that finished."""
-  counts = {len(cell.values("test.accuracy")) for cell in cells}
-  if not counts:
-    return "n = 0"
+  counts = {len(cell.values("test.accuracy")) for cell in cells} or {0}
   low, high = min(counts), max(counts)
   return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def _spread(cells: Iterable[claims.Cell]) -> str:
+  """Returns what is drawn of several seeds, and how many there are."""
+  n = _seeds(cells)
+  if n == "n = 1":
+    return "one seed, no interval (n = 1)"
+  return f"mean over seeds with the 95 % interval of the mean ({n})"
 
 
 def _absent(cells: Iterable[claims.Cell]) -> str:
@@ -113,8 +119,7 @@ def _against_alpha(
   axes[0, 0].set_ylabel(ylabel)
   axes[0, 0].legend()
   caption = (
-    f"{what} against alpha, mean over seeds with the 95 % interval of the mean ({_seeds(drawn)}); "
-    f"alpha 0 is cross-entropy. {claims.footing(pool)}{_absent(drawn)}"
+    f"{what} against alpha, {_spread(drawn)}; alpha 0 is cross-entropy. {claims.footing(pool)}{_absent(drawn)}"
   )
   return Drawing(id, title, caption, figure)
 

@@ -49,19 +49,34 @@ def locked(directory: str | os.PathLike[str]) -> Iterator[bool]:
   path.mkdir(parents=True, exist_ok=True)
   descriptor = os.open(path, os.O_RDONLY)
   try:
-    mine = True
+    mine = _lock(descriptor) and _same_directory(descriptor, path)
     try:
-      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      mine = False
-    except OSError as error:
-      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-        raise
-    yield mine
+      yield mine
+    finally:
+      if mine:
+        with contextlib.suppress(OSError):
+          path.rmdir()  # if nothing came of it
   finally:
-    with contextlib.suppress(OSError):
-      path.rmdir()  # if nothing came of it
     os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return False
+  except OSError as error:
+    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+      raise
+  return True
+
+
+def _same_directory(descriptor: int, path: pathlib.Path) -> bool:
+  """Whether the path still is what was opened: the holder before may have removed it."""
+  try:
+    return os.path.samestat(os.fstat(descriptor), path.stat())
+  except FileNotFoundError:
+    return False
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
