@@ -11,6 +11,10 @@ from ml_collections import config_flags
 from lsjax import config as config_lib
 
 FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Config file, path[:variants].")
+flags.DEFINE_string(
+  "workdir", None, "Where it lives; default runs/<config>, see the command's doc."
+)
 BAD_INPUT, DIVERGED = 2, 3
 
 

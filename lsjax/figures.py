@@ -119,7 +119,8 @@ def _against_alpha(
   axes[0, 0].set_ylabel(ylabel)
   axes[0, 0].legend()
   caption = (
-    f"{what} against alpha, {_spread(drawn)}; alpha 0 is cross-entropy. {claims.footing(pool)}{_absent(drawn)}"
+    f"{what} against alpha, {_spread(drawn)}; alpha 0 is cross-entropy. {claims.warm_up(pool)}"
+    f"{claims.footing(pool)}{_absent(drawn)}"
   )
   return Drawing(id, title, caption, figure)
 
@@ -170,8 +171,8 @@ def _spectrum(pool: claims.Pool) -> Drawing | None:
   one.legend()
   caption = (
     f"From backward correction through cross-entropy to label smoothing by the one number r "
-    f"(symmetric logarithmic scale), mean with the 95 % interval ({_seeds(drawn)}). BC starts with "
-    f"100 steps of CE and clips gradients. {claims.footing(pool)}{_absent(drawn)}"
+    f"(symmetric logarithmic scale), {_spread(drawn)}. {claims.warm_up(pool)}"
+    f"{claims.footing(pool)}{_absent(drawn)}"
   )
   return Drawing("r_spectrum", "The smearing family", caption, figure)
 
@@ -212,10 +213,11 @@ def _over_training(
     one.set(title=title, xlabel="step", ylim=(-3, 103))
   axes[0, 0].set_ylabel("share of the part, %")
   axes[0, 0].legend(fontsize=8)
+  cells = [cell for _, cell in compared]
+  spread = _spread(cells)
   caption = (
-    f"Mean over seeds with the 95 % interval of the mean "
-    f"({_seeds(cell for _, cell in compared)}), {100 * rate:g} % noise. {claims.footing(pool)}"
-    f"{_absent(cell for _, cell in compared)}"
+    f"{spread[0].upper()}{spread[1:]}, {100 * rate:g} % noise. {claims.warm_up(pool)}"
+    f"{claims.footing(pool)}{_absent(cells)}"
   )
   return figure, caption
 
@@ -370,10 +372,11 @@ def _students(pool: claims.Pool) -> Drawing | None:
     one.set(title=f"noise {rate:g}", xlabel="loss of the teacher")
     one.set_xticks(range(len(claims.METHODS)), claims.METHODS)
   axes[0, 0].set_ylabel("test accuracy, %")
-  axes[0, -1].legend(fontsize=7)
+  handles, labels = axes[0, 0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
   caption = (
     f"Teachers (alpha = {alpha:g}) and their students (beta = 1: from the teacher alone), "
-    f"mean with the 95 % interval ({_seeds(students)}). {claims.footing(pool)}{_absent(students)}"
+    f"{_spread(students)}. {claims.footing(pool)}{_absent(students)}"
   )
   return Drawing("students", "Students against teachers", caption, figure)
 
@@ -422,8 +425,8 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
   caption = (
     f"Left: linear boundaries between two Gaussians (circles: 1 and 2 standard deviations) when a "
     f"share {noisy[0].rate:g} of class 0 is labelled 1, mean over seeds. Right: their angle to the "
-    f"Bayes line x + y = 0, mean with the 95 % interval ({_seeds(noisy)}). Final step "
-    f"{noisy[0].config['train']['num_steps']}, 2,000 points less those held out.{_absent(noisy)}"
+    f"Bayes line x + y = 0, {_spread(noisy)}. Final step {noisy[0].config['train']['num_steps']}, "
+    f"2,000 points less those held out.{_absent(noisy)}"
   )
   return Drawing("boundaries", "2-D boundaries under one-sided noise", caption, figure)
 

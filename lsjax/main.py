@@ -1,6 +1,7 @@
 """Trains on noisy labels: python -m lsjax.main --config=configs/digits_noisy.py
 
-With a teacher in the config (configs/digits_distill.py) it trains the teacher first.
+The run lives in --workdir, by default runs/<config>/<config hash>. With a teacher in the
+config (configs/digits_distill.py) it trains the teacher first.
 
 Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverged,
 143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
@@ -10,26 +11,21 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import app
 
 from lsjax import cli
 from lsjax import config as config_lib
-
-FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file, path[:variants].")
-flags.DEFINE_string("workdir", None, "Where the run lives; default runs/<config>/<config hash>.")
 
 
 def main(argv: Sequence[str]) -> None:
   del argv
   try:
-    config = config_lib.from_config_dict(FLAGS.config)
+    config = config_lib.from_config_dict(cli.FLAGS.config)
     config_lib.check_overrides(config, cli.overrides())
   except config_lib.ConfigError as error:
     cli.fail(cli.BAD_INPUT, str(error))
   default = f"runs/{cli.config_name()}/{config_lib.config_hash(config)}"
-  workdir = pathlib.Path(FLAGS.workdir or default)
+  workdir = pathlib.Path(cli.FLAGS.workdir or default)
 
   # Here, so that bad input is told before JAX is imported.
   from lsjax import distill, summary, train

@@ -241,7 +241,7 @@ li.inconclusive { border-color: #E69F00 !important; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd;
   vertical-align: top; }
-td { min-width: 4rem; } .prose td:nth-child(2) { min-width: 16rem; }
+.scroll:not(.prose) td { white-space: nowrap; } .prose td:nth-child(2) { min-width: 16rem; }
 .prose td:last-child { min-width: 20rem; }
 th { border-bottom: 2px solid #888; white-space: normal; }
 figure { margin: 0; } img { max-width: 100%; height: auto; }
@@ -249,6 +249,7 @@ figure { margin: 0; } img { max-width: 100%; height: auto; }
   .wide { overflow-x: auto; } }
 @media print { .scroll { overflow: visible; } figure, tr { break-inside: avoid; }
   body { max-width: none; font-size: 10pt; } table { font-size: 7.5pt; }
+  .scroll td { white-space: normal !important; }
   .prose td { min-width: 0 !important; } }
 """
 

@@ -3,8 +3,8 @@
     python -m lsjax.sweep --config=configs/sweeps/paper_digits.py
 
 Runs that share shapes train as one compiled program, packed on each device and spread over
-all of them. Each is an ordinary work directory runs/<sweep>/<config hash>: finished ones are
-skipped, and the same command resumes after a kill. On a CPU each core is a device.
+all of them. Each is an ordinary work directory, <config hash> in --workdir (by default
+runs/<sweep config>): finished ones are skipped, and the same command resumes after a kill. On a CPU each core is a device.
 
 Job arrays: --shard=i/n takes the i-th of n parts, counted from 0. With --shard=n the index
 comes from SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX; in a SLURM array no flag is needed.
@@ -26,7 +26,6 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from ml_collections import config_flags
 from tqdm import tqdm
 
 from lsjax import (
@@ -47,8 +46,6 @@ from lsjax import (
 from lsjax import config as config_lib
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Sweep config file.")
-flags.DEFINE_string("workdir", None, "Where the sweep lives; default runs/<config>.")
 flags.DEFINE_string("shard", None, "Which part: i/n, or n with the index from the environment.")
 flags.DEFINE_bool("dry_run", False, "Print cells, programs and an estimate of time; write nothing.")
 
