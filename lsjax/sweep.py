@@ -4,7 +4,8 @@
 
 Runs that share shapes train as one compiled program, packed on each device and spread over
 all of them. Each is an ordinary work directory, <config hash> in --workdir (by default
-runs/<sweep config>): finished ones are skipped, and the same command resumes after a kill. On a CPU each core is a device.
+runs/<sweep config>): finished ones are skipped, and the same command resumes after a kill.
+On a CPU each core is a device.
 
 Job arrays: --shard=i/n takes the i-th of n parts, counted from 0. With --shard=n the index
 comes from SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX; in a SLURM array no flag is needed.
