@@ -12,9 +12,7 @@ from lsjax import config as config_lib
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, path[:variants].")
-flags.DEFINE_string(
-  "workdir", None, "Where it lives; default runs/<config>..."
-)
+flags.DEFINE_string("workdir", None, "Where it lives; default runs/<config>...")
 BAD_INPUT, DIVERGED = 2, 3
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsjax import claims, files
+from lsjax import claims, files, tables
+from lsjax import pool as pool_lib
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ class Drawing:
   figure: "Figure"
 
 
-def draw(pool: claims.Pool, rate: float = 0.2, alpha: float = 0.1) -> list[Drawing]:
+def draw(pool: pool_lib.Pool, rate: float = 0.2, alpha: float = 0.1) -> list[Drawing]:
   """Draws every figure that the pool has results for."""
   made = [
     _accuracy_against_alpha(pool),
@@ -76,14 +77,14 @@ def _band(
   axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _seeds(cells: Iterable[claims.Cell]) -> str:
+def _seeds(cells: Iterable[pool_lib.Cell]) -> str:
   """Returns "n = 5", or a range, of the runs that finished."""
   counts = {len(cell.values("test.accuracy")) for cell in cells} or {0}
   low, high = min(counts), max(counts)
   return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def _spread(cells: Iterable[claims.Cell]) -> str:
+def _spread(cells: Iterable[pool_lib.Cell]) -> str:
   """Returns what is drawn of several seeds, and how many there are."""
   n = _seeds(cells)
   if n == "n = 1":
@@ -91,7 +92,7 @@ def _spread(cells: Iterable[claims.Cell]) -> str:
   return f"mean over seeds with the 95 % interval of the mean ({n})"
 
 
-def _absent(cells: Iterable[claims.Cell]) -> str:
+def _absent(cells: Iterable[pool_lib.Cell]) -> str:
   """Returns a sentence on what is not drawn because it is not there."""
   bad = [f"{cell.name} ({cell.problems})" for cell in cells if cell.problems]
   return f" Not all there: {'; '.join(bad)}." if bad else ""
@@ -102,7 +103,7 @@ def _percent(values: Mapping[int, float]) -> list[float]:
 
 
 def _against_alpha(
-  pool: claims.Pool, metric: str, ylabel: str, id: str, title: str, what: str
+  pool: pool_lib.Pool, metric: str, ylabel: str, id: str, title: str, what: str
 ) -> Drawing | None:
   rates = sorted({cell.rate for cell in pool.select(method="LS")})
   if not rates:
@@ -111,7 +112,7 @@ def _against_alpha(
   drawn = []
   for one, rate in zip(axes[0], rates):
     for method in ("LS", "FC", "BC"):
-      found = claims.alphas(pool, method, rate)
+      found = pool_lib.alphas(pool, method, rate)
       drawn += [cell for _, cell in found]
       values = [_percent(cell.values(metric)) for _, cell in found]
       _band(one, [a for a, _ in found], values, method, **STYLES[method])
@@ -119,13 +120,13 @@ def _against_alpha(
   axes[0, 0].set_ylabel(ylabel)
   axes[0, 0].legend()
   caption = (
-    f"{what} against alpha, {_spread(drawn)}; alpha 0 is cross-entropy. {claims.warm_up(pool)}"
-    f"{claims.footing(pool)}{_absent(drawn)}"
+    f"{what} against alpha, {_spread(drawn)}; alpha 0 is cross-entropy. {tables.warm_up(pool)}"
+    f"{tables.footing(pool)}{_absent(drawn)}"
   )
   return Drawing(id, title, caption, figure)
 
 
-def _accuracy_against_alpha(pool: claims.Pool) -> Drawing | None:
+def _accuracy_against_alpha(pool: pool_lib.Pool) -> Drawing | None:
   return _against_alpha(
     pool,
     "test.accuracy",
@@ -136,7 +137,7 @@ def _accuracy_against_alpha(pool: claims.Pool) -> Drawing | None:
   )
 
 
-def _ece_against_alpha(pool: claims.Pool) -> Drawing | None:
+def _ece_against_alpha(pool: pool_lib.Pool) -> Drawing | None:
   return _against_alpha(
     pool,
     "test.ece",
@@ -147,7 +148,7 @@ def _ece_against_alpha(pool: claims.Pool) -> Drawing | None:
   )
 
 
-def _spectrum(pool: claims.Pool) -> Drawing | None:
+def _spectrum(pool: pool_lib.Pool) -> Drawing | None:
   rates = sorted({cell.rate for cell in pool.select(method="LS")})
   if not rates:
     return None
@@ -171,13 +172,13 @@ def _spectrum(pool: claims.Pool) -> Drawing | None:
   one.legend()
   caption = (
     f"From backward correction through cross-entropy to label smoothing by the one number r "
-    f"(symmetric logarithmic scale), {_spread(drawn)}. {claims.warm_up(pool)}"
-    f"{claims.footing(pool)}{_absent(drawn)}"
+    f"(symmetric logarithmic scale), {_spread(drawn)}. {tables.warm_up(pool)}"
+    f"{tables.footing(pool)}{_absent(drawn)}"
   )
   return Drawing("r_spectrum", "The smearing family", caption, figure)
 
 
-def _compared(pool: claims.Pool, rate: float, alpha: float) -> list[tuple[str, claims.Cell]]:
+def _compared(pool: pool_lib.Pool, rate: float, alpha: float) -> list[tuple[str, pool_lib.Cell]]:
   """Returns the cells that the figures over training compare: the methods at alpha, LS at more."""
   wanted = [("CE", 0.0), ("LS", alpha), ("LS", round(3 * rate, 9)), ("FC", alpha), ("BC", alpha)]
   found = []
@@ -188,7 +189,7 @@ def _compared(pool: claims.Pool, rate: float, alpha: float) -> list[tuple[str, c
   return found
 
 
-def _history(cell: claims.Cell, key: str) -> tuple[list[int], list[list[float]]]:
+def _history(cell: pool_lib.Cell, key: str) -> tuple[list[int], list[list[float]]]:
   """Returns (steps, values in % of each seed) of a metric of the training split."""
   by_step: dict[int, list[float]] = {}
   for workdir in cell.workdirs.values():
@@ -200,7 +201,7 @@ def _history(cell: claims.Cell, key: str) -> tuple[list[int], list[list[float]]]
 
 
 def _over_training(
-  pool: claims.Pool, rate: float, alpha: float, panels: Mapping[str, str]
+  pool: pool_lib.Pool, rate: float, alpha: float, panels: Mapping[str, str]
 ) -> tuple["Figure", str] | None:
   compared = _compared(pool, rate, alpha)
   if not compared:
@@ -216,13 +217,13 @@ def _over_training(
   cells = [cell for _, cell in compared]
   spread = _spread(cells)
   caption = (
-    f"{spread[0].upper()}{spread[1:]}, {100 * rate:g} % noise. {claims.warm_up(pool)}"
-    f"{claims.footing(pool)}{_absent(cells)}"
+    f"{spread[0].upper()}{spread[1:]}, {100 * rate:g} % noise. {tables.warm_up(pool)}"
+    f"{tables.footing(pool)}{_absent(cells)}"
   )
   return figure, caption
 
 
-def _parts_over_training(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
+def _parts_over_training(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   made = _over_training(
     pool,
     rate,
@@ -235,7 +236,7 @@ def _parts_over_training(pool: claims.Pool, rate: float, alpha: float) -> Drawin
   return Drawing("parts", "Clean and mislabelled part over training", caption, made[0])
 
 
-def _memorisation_over_training(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
+def _memorisation_over_training(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   made = _over_training(pool, rate, alpha, {"memorisation": "predicted as the wrong label"})
   if made is None:
     return None
@@ -243,7 +244,7 @@ def _memorisation_over_training(pool: claims.Pool, rate: float, alpha: float) ->
   return Drawing("memorisation", "Memorisation over training", caption, made[0])
 
 
-def _diagnostics(cell: claims.Cell, *keys: str) -> list[dict[str, np.ndarray]]:
+def _diagnostics(cell: pool_lib.Cell, *keys: str) -> list[dict[str, np.ndarray]]:
   """Returns the wanted arrays of diagnostics.npz of each finished run that has them all."""
   found = []
   for seed, workdir in sorted(cell.workdirs.items()):
@@ -255,7 +256,7 @@ def _diagnostics(cell: claims.Cell, *keys: str) -> list[dict[str, np.ndarray]]:
   return found
 
 
-def _reliability(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
+def _reliability(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   compared = _compared(pool, rate, alpha)
   sums = [(n, c, _diagnostics(c, "reliability")) for n, c in compared]
   sums = [(name, cell, each) for name, cell, each in sums if each]
@@ -274,12 +275,12 @@ def _reliability(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None
   caption = (
     "Test accuracy against mean confidence in 15 bins of equal width, all seeds together "
     f"({_seeds(cell for _, cell, _ in sums)}); the size of a point is the bin's share, the line is "
-    f"perfect calibration. {100 * rate:g} % noise. {claims.footing(pool)}"
+    f"perfect calibration. {100 * rate:g} % noise. {tables.footing(pool)}"
   )
   return Drawing("reliability", "Reliability diagrams", caption, figure)
 
 
-def _margins(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
+def _margins(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   keys = ("margins_clean", "margins_mislabelled", "margin_edges")
   compared = [(n, c, _diagnostics(c, *keys)) for n, c in _compared(pool, rate, alpha)]
   compared = [(name, cell, each) for name, cell, each in compared if each]
@@ -303,12 +304,12 @@ def _margins(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
   caption = (
     "Density of the logit margin of the true class over the training set, by whether the label "
     f"trained on is right, all seeds together ({_seeds(cell for _, cell, _ in compared)}); "
-    f"margins beyond ±30 are in the outer bins. {100 * rate:g} % noise. {claims.footing(pool)}"
+    f"margins beyond ±30 are in the outer bins. {100 * rate:g} % noise. {tables.footing(pool)}"
   )
   return Drawing("margins", "Logit margins", caption, figure)
 
 
-def _projection(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
+def _projection(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   keys = [
     f"projection_{split}{end}" for split in ("train", "test") for end in ("", "_labels", "_given")
   ]
@@ -333,12 +334,12 @@ def _projection(pool: claims.Pool, rate: float, alpha: float) -> Drawing | None:
     "Penultimate features of the first three classes (circle, square, triangle by true class), "
     "projected on the plane through their templates as Mueller et al. (2019) do; crosses are "
     f"mislabelled training examples. Axes in units of the features, scaled per panel; one run "
-    f"(n = 1, seed 0) each. {100 * rate:g} % noise. {claims.footing(pool)}"
+    f"(n = 1, seed 0) each. {100 * rate:g} % noise. {tables.footing(pool)}"
   )
   return Drawing("projection", "Penultimate features", caption, figure)
 
 
-def _students(pool: claims.Pool) -> Drawing | None:
+def _students(pool: pool_lib.Pool) -> Drawing | None:
   students = [cell for cell in pool.cells if cell.teacher]
   rates = sorted({cell.rate for cell in students}, reverse=True)
   if not rates:
@@ -347,7 +348,7 @@ def _students(pool: claims.Pool) -> Drawing | None:
   figure, axes = _axes(len(rates), width=5, height=3.2)
   for one, rate in zip(axes[0], rates):
     kinds = sorted({(c.temperature, c.convention) for c in students if c.rate == rate})
-    for x, method in enumerate(claims.METHODS):
+    for x, method in enumerate(pool_lib.METHODS):
       teacher = pool.one(method=method, alpha=alpha if method != "CE" else 0.0, rate=rate)
       series = [("teacher", teacher)]
       for temperature, convention in kinds:
@@ -370,19 +371,19 @@ def _students(pool: claims.Pool) -> Drawing | None:
             linestyle="none",
           )
     one.set(title=f"noise {rate:g}", xlabel="loss of the teacher")
-    one.set_xticks(range(len(claims.METHODS)), claims.METHODS)
+    one.set_xticks(range(len(pool_lib.METHODS)), pool_lib.METHODS)
   axes[0, 0].set_ylabel("test accuracy, %")
   handles, labels = axes[0, 0].get_legend_handles_labels()
   figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
   caption = (
     f"Teachers (alpha = {alpha:g}) and their students (beta = 1: from the teacher alone), "
-    f"{_spread(students)}. {claims.footing(pool)}{_absent(students)}"
+    f"{_spread(students)}. {tables.footing(pool)}{_absent(students)}"
   )
   return Drawing("students", "Students against teachers", caption, figure)
 
 
-def _boundaries(pool: claims.Pool) -> Drawing | None:
-  noisy = claims.plane_cells(pool)
+def _boundaries(pool: pool_lib.Pool) -> Drawing | None:
+  noisy = pool_lib.plane_cells(pool)
   clean = pool.select(data="gaussians", model="linear", noise_kind="none")
   if not noisy:
     return None
@@ -399,7 +400,7 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
   across = np.array([-4.0, 4.0])
   plane.plot(across, -across, color="#777777", linewidth=3, alpha=0.5, label="Bayes")
   for cell in [*clean, *noisy]:
-    lines = [claims.boundary_line(workdir) for workdir in cell.workdirs.values()]
+    lines = [pool_lib.boundary_line(workdir) for workdir in cell.workdirs.values()]
     there = [line for line in lines if line is not None]
     if not there:
       continue
@@ -415,10 +416,10 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
     plane.plot(across, y, label=name, color=color, linestyle=dash)
   plane.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x", ylabel="y", aspect="equal")
   plane.legend(fontsize=7, loc="upper right")
-  values = [list(claims.boundary(cell)["angle"].values()) for cell in noisy]
+  values = [list(pool_lib.boundary(cell)["angle"].values()) for cell in noisy]
   _band(angles, [c.alpha for c in noisy], values, "with noise", **STYLES["LS"])
   for cell in clean:
-    s = claims.summarise(list(claims.boundary(cell)["angle"].values()))
+    s = claims.summarise(list(pool_lib.boundary(cell)["angle"].values()))
     angles.axhline(s.mean, color="#000000", linestyle=":", label="CE, no noise")
   angles.set(xlabel="alpha", ylabel="angle to the Bayes line, degrees")
   angles.legend(fontsize=8)
@@ -431,7 +432,7 @@ def _boundaries(pool: claims.Pool) -> Drawing | None:
   return Drawing("boundaries", "2-D boundaries under one-sided noise", caption, figure)
 
 
-def _shrinkage(pool: claims.Pool) -> Drawing | None:
+def _shrinkage(pool: pool_lib.Pool) -> Drawing | None:
   if pool.theory is None:
     return None
   rows = pool.theory["shrinkage"]

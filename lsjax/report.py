@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lsjax import claims, figures, files
+from lsjax import pool as pool_lib
+from lsjax import tables as tables_lib
 
 _DPI = 110
 _MARKS = {
@@ -36,12 +38,12 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
     out: where the report goes; the sweep's directory when absent.
 
   Raises:
-    claims.PoolError: if the directory is no sweep's.
+    pool_lib.PoolError: if the directory is no sweep's.
   """
-  pool = claims.read(pathlib.Path(path))
+  pool = pool_lib.read(pathlib.Path(path))
   target = pathlib.Path(out or path)
   found = claims.claims(pool)
-  tables = [claims.claims_table(found), *claims.tables(pool)]
+  tables = [tables_lib.claims_table(found), *tables_lib.tables(pool)]
   drawings = figures.draw(pool)
   images = {(d.id, suffix): _image(d, suffix) for d in drawings for suffix in ("png", "svg")}
   for (name, suffix), content in images.items():
@@ -74,7 +76,7 @@ def _image(drawing: figures.Drawing, suffix: str) -> bytes:
   return buffer.getvalue()
 
 
-def _about(pool: claims.Pool) -> list[str]:
+def _about(pool: pool_lib.Pool) -> list[str]:
   """Returns sentences on what ran: runs, time, versions, what is not there."""
   runs = {w: r for c in pool.cells for w, r in zip(c.workdirs.values(), c.results.values())}
   statuses = [result["status"] if result else "missing" for result in runs.values()]
@@ -103,7 +105,7 @@ def _about(pool: claims.Pool) -> list[str]:
 
 
 def _json(
-  pool: claims.Pool, found: Sequence[claims.Claim], tables: Sequence[claims.Table]
+  pool: pool_lib.Pool, found: Sequence[claims.Claim], tables: Sequence[tables_lib.Table]
 ) -> dict[str, Any]:
   def number(x: float) -> float | None:
     return x if math.isfinite(x) else None
@@ -142,7 +144,7 @@ def _json(
   }
 
 
-def _results(pool: claims.Pool) -> list[dict[str, Any]]:
+def _results(pool: pool_lib.Pool) -> list[dict[str, Any]]:
   """Returns the final metrics of every run of every cell."""
   return [
     {
@@ -161,14 +163,14 @@ def _results(pool: claims.Pool) -> list[dict[str, Any]]:
   ]
 
 
-def _csv(table: claims.Table) -> str:
+def _csv(table: tables_lib.Table) -> str:
   buffer = io.StringIO()
   writer = csv.writer(buffer, lineterminator="\n")
   writer.writerows([table.header, *table.rows])
   return buffer.getvalue()
 
 
-def _latex(table: claims.Table) -> str:
+def _latex(table: tables_lib.Table) -> str:
   special = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -202,10 +204,10 @@ def _latex(table: claims.Table) -> str:
 
 
 def _markdown(
-  pool: claims.Pool,
+  pool: pool_lib.Pool,
   about: Sequence[str],
   found: Sequence[claims.Claim],
-  tables: Sequence[claims.Table],
+  tables: Sequence[tables_lib.Table],
   drawings: Sequence[figures.Drawing],
 ) -> str:
   def escaped(text: str) -> str:
@@ -255,10 +257,10 @@ figure { margin: 0; } img { max-width: 100%; height: auto; }
 
 
 def _html(
-  pool: claims.Pool,
+  pool: pool_lib.Pool,
   about: Sequence[str],
   found: Sequence[claims.Claim],
-  tables: Sequence[claims.Table],
+  tables: Sequence[tables_lib.Table],
   drawings: Sequence[figures.Drawing],
   images: dict[tuple[str, str], bytes],
 ) -> str:
@@ -306,7 +308,7 @@ def main() -> None:
   args = parser.parse_args()
   try:
     print(write(args.path, args.out))
-  except (claims.PoolError, OSError) as error:
+  except (pool_lib.PoolError, OSError) as error:
     print(f"lsjax: {error}", file=sys.stderr)
     sys.exit(2)
 

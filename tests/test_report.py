@@ -15,7 +15,7 @@ import pytest
 from conftest import small
 from scipy import stats
 
-from lsjax import cells, claims, diagnostics, files, report, sweep
+from lsjax import cells, claims, diagnostics, files, pool, report, sweep
 from lsjax import config as config_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -40,12 +40,12 @@ ANGLE = {("none", 0.0): 1.0, ("one_sided", 0.0): 8.0, ("one_sided", 0.6): 3.0}
 
 def finished(config, seed):
   """A result.json that says what the tables above do, with a little noise by seed."""
-  method = claims._METHOD[config.loss.name]
+  method = pool.METHOD_OF_LOSS[config.loss.name]
   alpha = 0.0 if method == "CE" else config.loss.alpha
   wiggle = 1e-3 * math.sin(7 * seed + 3 * alpha + len(method))
   accuracy, ece = ACCURACY[method, alpha], ECE.get((method, alpha), 0.3)
   if config.teacher is not None:
-    teacher = claims._METHOD[config.teacher.loss.name]
+    teacher = pool.METHOD_OF_LOSS[config.teacher.loss.name]
     accuracy = STUDENT[config.noise.rate].get(teacher, 0.9)
   train = {
     "clean_accuracy": 0.95 + 0.1 * wiggle,
@@ -122,7 +122,7 @@ def make_pool(tmp_path):
 
 
 def verdicts(path):
-  return {claim.id: claim.verdict for claim in claims.claims(claims.read(path))}
+  return {claim.id: claim.verdict for claim in claims.claims(pool.read(path))}
 
 
 def test_statistics_against_scipy():
@@ -158,7 +158,7 @@ def test_pairs_are_by_seed():
   ],
 )
 def test_verdicts(values, sign, bound, expected):
-  test = claims.Test("x", claims.summarise(values), sign=sign, bound=bound)
+  test = claims.Comparison("x", claims.summarise(values), sign=sign, bound=bound)
   assert test.verdict == expected
 
 
@@ -214,8 +214,8 @@ def test_one_seed_gives_no_interval_and_no_verdict(make_pool):
 def test_missing_and_diverged_cells_show_as_such(make_pool):
   gone = "LS 0.1, noise 0.2"
   path = make_pool(keep=lambda name, seed: name != gone and (name, seed) != ("CE, noise 0.2", 2))
-  pool = claims.read(path)
-  (cell,) = pool.select(method="FC", alpha=0.1, rate=0.2)
+  found = pool.read(path)
+  (cell,) = found.select(method="FC", alpha=0.1, rate=0.2)
   files.write_json(cell.workdirs[1] / "result.json", {"status": "diverged", "final": None})
   report.write(path)
   rows = list(csv.reader((path / "tables/table_a.csv").read_text().splitlines()))
@@ -296,10 +296,9 @@ def test_html_is_one_file(make_pool):
 
 def test_boundary_in_raw_coordinates(make_pool):
   """Normalisation is undone: the angles that were put in come out, through the origin."""
-  pool = claims.read(make_pool(seeds=2))
-  noisy = claims.plane_cells(pool)
+  noisy = pool.plane_cells(pool.read(make_pool(seeds=2)))
   assert [cell.alpha for cell in noisy] == [0.0, 0.6]
-  line = claims.boundary(noisy[0])
+  line = pool.boundary(noisy[0])
   assert line["angle"][0] == pytest.approx(8.0, abs=1e-3)
   assert line["angle"][1] == pytest.approx(8.0 + 0.1 * math.sin(7), abs=1e-2)
   assert line["offset"][0] == pytest.approx(0, abs=1e-6)
