@@ -203,6 +203,12 @@ def _latex(table: tables_lib.Table) -> str:
   )
 
 
+def _markdown_table(table: tables_lib.Table) -> list[str]:
+  rows = [" | ".join(x.replace("|", "\\|") for x in row) for row in (table.header, *table.rows)]
+  rows = [f"| {row} |" for row in rows]
+  return [rows[0], "|" + "---|" * len(table.header), *rows[1:]]
+
+
 def _markdown(
   pool: pool_lib.Pool,
   about: Sequence[str],
@@ -210,17 +216,11 @@ def _markdown(
   tables: Sequence[tables_lib.Table],
   drawings: Sequence[figures.Drawing],
 ) -> str:
-  def escaped(text: str) -> str:
-    return text.replace("|", "\\|")
-
   lines = [f"# {pool.name}", "", *about, ""]
   for claim in found:
     lines.append(f"* **{claim.id}** {_MARKS[claim.verdict]} {claim.verdict}: {claim.text}")
   for table in tables:
-    lines += ["", f"## {table.title}", "", table.caption, ""]
-    lines.append("| " + " | ".join(map(escaped, table.header)) + " |")
-    lines.append("|" + "---|" * len(table.header))
-    lines += ["| " + " | ".join(map(escaped, row)) + " |" for row in table.rows]
+    lines += ["", f"## {table.title}", "", table.caption, "", *_markdown_table(table)]
   for drawing in drawings:
     lines += ["", f"## {drawing.title}", "", f"![{drawing.title}](figures/{drawing.id}.png)"]
     lines += ["", drawing.caption]

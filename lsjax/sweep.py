@@ -338,7 +338,7 @@ def _check_name(name: str) -> None:
 def main(argv: Sequence[str]) -> None:
   del argv
   if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
   pool = pathlib.Path(FLAGS.workdir or f"runs/{cli.config_name()}")
   try:
     planned = cells.plan(FLAGS.config)

@@ -18,6 +18,9 @@ def compilation_cache():
   with tempfile.TemporaryDirectory() as path:
     jax.config.update("jax_compilation_cache_dir", path)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # Also for the processes that tests start.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = path
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     yield
     jax.config.update("jax_compilation_cache_dir", None)
 

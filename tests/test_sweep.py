@@ -63,6 +63,25 @@ class TestPlan:
     # Its teacher is a run of the ordinary cell: trained once for both.
     assert config_lib.teacher_run(student) == second
 
+  @pytest.mark.parametrize("variant", ["cross_entropy", "label_smoothing", "forward", "backward"])
+  def test_cells_are_the_configs_of_main(self, variant):
+    """A cell of paper_digits is configs/digits_{noisy,distill}.py but for seeds, checkpoints."""
+    from configs import digits_distill, digits_noisy
+    from configs.sweeps import paper_digits
+
+    names = ("cross_entropy", "label_smoothing", "forward", "backward")
+    name = dict(zip(names, ("CE", "LS", "FC", "BC")))[variant]
+    planned = {cell.name: cell.runs[0] for cell in cells.plan(paper_digits.get_config())}
+    ordinary = "CE, noise 0.2" if name == "CE" else f"{name} 0.1, noise 0.2"
+    for found, config in (
+      (planned[ordinary], digits_noisy.get_config(variant)),
+      (planned[f"student of {name}, T 1, noise 0.2"], digits_distill.get_config(variant)),
+    ):
+      expected = config_lib.flatten(config_lib.to_dict(config_lib.from_config_dict(config)))
+      got = config_lib.flatten(config_lib.to_dict(found))
+      differing = {key for key in got | expected if got.get(key) != expected.get(key)}
+      assert differing <= {"checkpoint.every", "teacher.checkpoint.every", "seed.init"}
+
   def test_shared_runs_are_there_once(self, tmp_path):
     planned = cells.plan(make_sweep(EVERYTHING))
     ordinary = sweep.runs_of(planned[:4], tmp_path)
@@ -396,8 +415,6 @@ def test_command_killed_three_times(tmp_path):
     "--config.base.checkpoint.every=200",
   ]
   env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-  env["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "cache")
-  env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
   def start(pool):
     return subprocess.Popen(
