@@ -150,8 +150,8 @@ class Layout:
 def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Layout:
   """Returns how a sweep packs its runs: the fastest measured (benchmarks/packing.py).
 
-  On a CPU a scan over runs is as fast as vmap for the small MLP and several times faster for
-  convolutions. Accelerators have not been measured: there the choice for convolutions, one
+  On a CPU one run after another is as fast as vmap for the small MLP and about twice as fast
+  for convolutions. Accelerators have not been measured: there the choice for convolutions, one
   run per device, is the safe one.
   """
   width = 1 if model_is_convolutional else 8

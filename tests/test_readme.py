@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+
+from lsjax import files
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,3 +58,30 @@ def test_npz_route(tmp_path):
 def test_files_named_in_readme_exist():
   for name in re.findall(r"(?:configs|lsjax|benchmarks|results)/[\w/]+\.(?:py|json)", README):
     assert (ROOT / name).exists(), name
+
+
+def test_claims_are_those_of_the_results():
+  """README's verdicts are the lines that the report wrote into results/digits."""
+  text = (ROOT / "results/digits/report.md").read_text()
+  rows = [line for line in text.splitlines() if re.match(r"\| (claim|C\d) \|", line)]
+  assert len(rows) == 10
+  assert all(row in README for row in rows)
+  report = files.read_json(ROOT / "results/digits/report.json")
+  assert {c["id"]: c["verdict"] for c in report["claims"]} == {
+    row.split(" | ")[0].strip("| "): row.split(" | ")[2] for row in rows[1:]
+  }
+
+
+@pytest.mark.parametrize("name", ["packing", "step_time"])
+def test_speed_is_that_of_the_results(name):
+  rows = files.read_json(ROOT / f"results/benchmarks/{name}.json")["rows"]
+  for row in rows:
+    if name == "packing":
+      rate, ratio = row["run_steps_per_second"]["median"], row["ratio_to_one_run"]
+      start = f"| {row['model']} | {row['packing']} | {row['runs_at_once']} | {rate:.1f} | "
+    elif row["variant"] == "scan":
+      rate, ratio = row["images_per_second"]["median"], row["ratio_to_plain"]
+      start = f" | {rate:.0f} | {row['steps_per_call']} | "
+    else:
+      continue
+    assert f"{start}{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |" in README
