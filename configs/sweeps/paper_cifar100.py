@@ -1,33 +1,17 @@
 """Every claim of the paper, C1 to C9, on CIFAR-100: one pool of runs for all tables.
 
     python -m lsjax.sweep --config=configs/sweeps/paper_cifar100.py
-    python -m lsjax.sweep --config=configs/sweeps/paper_cifar100.py --shard=0/8   # or a job array
 
-After a colon stand the models: `:small_cnn` trains that one alone, the first of several has all
-cells and the others table A's. Settings of configs/cifar_noisy.py. Meant for a GPU or TPU, where
-`--dry_run` estimates the time; it has not been measured yet.
+As paper_cifar10.py, on CIFAR-100.
 """
 
 import ml_collections
 
-from configs import cifar_noisy
-from lsjax import cells
-
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+from configs.sweeps import paper_cifar10
 
 
 def get_config(models: str = "resnet32,resnet56") -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+  config = paper_cifar10.get_config(models)
   config.label = "CIFAR-100"
-  config.base = cifar_noisy.get_config("cross_entropy")
-  config.base.model.name, *more_models = models.split(",")
   config.base.data.name = "cifar100"
-  config.seeds = 5
-  config.cells = cells.union(
-    cells.curves((0.1,), rates=(0.2,)),
-    *(cells.curves((0.1,), rates=(0.2,), model=name) for name in more_models),
-    cells.curves(ALPHAS, rates=(0.0, 0.2, 0.4, 0.6), seeds=3),
-    cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
-    cells.boundaries((0.1, 0.2, 0.4, 0.6, 0.8, 0.9), rate=0.4),
-  )
   return config

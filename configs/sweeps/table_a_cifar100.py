@@ -1,28 +1,17 @@
 """Table A: CE, LS, FC and BC at alpha 0.1, 20 % noise, ResNet-32 and -56, CIFAR-100.
 
     python -m lsjax.sweep --config=configs/sweeps/table_a_cifar100.py
-    python -m lsjax.sweep --config=configs/sweeps/table_a_cifar100.py --shard=0/8   # or a job array
 
-After a colon stand the models: `:small_cnn` trains that one alone, the first of several has all
-cells and the others table A's. Settings of configs/cifar_noisy.py. Meant for a GPU or TPU, where
-`--dry_run` estimates the time; it has not been measured yet.
+As table_a_cifar10.py, on CIFAR-100.
 """
 
 import ml_collections
 
-from configs import cifar_noisy
-from lsjax import cells
+from configs.sweeps import table_a_cifar10
 
 
 def get_config(models: str = "resnet32,resnet56") -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+  config = table_a_cifar10.get_config(models)
   config.label = "CIFAR-100"
-  config.base = cifar_noisy.get_config("cross_entropy")
-  config.base.model.name, *more_models = models.split(",")
   config.base.data.name = "cifar100"
-  config.seeds = 5
-  config.cells = cells.union(
-    cells.curves((0.1,), rates=(0.2,)),
-    *(cells.curves((0.1,), rates=(0.2,), model=name) for name in more_models),
-  )
   return config

@@ -1,26 +1,17 @@
 """Table C: students of CE, LS, FC and BC teachers, with and without noise, CIFAR-100.
 
     python -m lsjax.sweep --config=configs/sweeps/table_c_cifar100.py
-    python -m lsjax.sweep --config=configs/sweeps/table_c_cifar100.py --shard=0/8   # or a job array
 
-Settings of configs/cifar_noisy.py. Meant for a GPU or TPU, where `--dry_run`
-estimates the time; it has not been measured yet.
+As table_c_cifar10.py, on CIFAR-100.
 """
 
 import ml_collections
 
-from configs import cifar_noisy
-from lsjax import cells
+from configs.sweeps import table_c_cifar10
 
 
 def get_config() -> ml_collections.ConfigDict:
-  config = ml_collections.ConfigDict()
+  config = table_c_cifar10.get_config()
   config.label = "CIFAR-100"
-  config.base = cifar_noisy.get_config("cross_entropy")
   config.base.data.name = "cifar100"
-  config.seeds = 5
-  config.cells = cells.union(
-    cells.curves((0.1,), rates=(0.2, 0.0)),
-    cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
-  )
   return config
