@@ -249,10 +249,12 @@ th { border-bottom: 2px solid #888; white-space: normal; }
 figure { margin: 0; } img { max-width: 100%; height: auto; }
 @media (max-width: 40rem) { body { padding: .6rem; } .wide img { max-width: none; width: 44rem; }
   .wide { overflow-x: auto; } }
-@media print { .scroll { overflow: visible; } figure, tr { break-inside: avoid; }
+@media print {
   body { max-width: none; font-size: 10pt; } table { font-size: 7.5pt; }
-  .scroll td { white-space: normal !important; }
-  .prose td { min-width: 0 !important; } }
+  h2, p.caption { break-after: avoid; } figure, tr, p.caption { break-inside: avoid; }
+  .scroll, .wide { overflow: visible; } .wide img { width: 100%; }
+  .scroll td { white-space: normal !important; } .prose td { min-width: 0 !important; }
+}
 """
 
 
