@@ -1,0 +1,181 @@
+"""ResNet-32 training in PyTorch and here, in turn within one process: images/s and the ratio.
+
+    pip install torch && python -m benchmarks.peer_torch --out=results/benchmarks/peer_torch.json
+
+The same recipe on both sides: batch 128, pad-4 crop and flip and normalisation on the device
+from uint8 images that live there, SGD with Nesterov momentum, weight decay on kernels, label
+smoothing 0.1. PyTorch runs in every form that may be its best: eager and torch.compile, NCHW
+and channels_last, float32 and bfloat16 autocast. PyTorch is no requirement of lsjax. About ten
+minutes on 2 cores; random images, whose speed is that of any others.
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks import record, step_time
+from lsjax import files, models, parallel
+
+BATCH_SIZE = step_time.BATCH_SIZE
+
+
+class Block(nn.Module):
+  """Two 3 x 3 convolutions with BatchNorm and a parameter-free shortcut (option A)."""
+
+  def __init__(self, inputs: int, filters: int, stride: int):
+    super().__init__()
+    self.conv1 = nn.Conv2d(inputs, filters, 3, stride, 1, bias=False)
+    self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+    self.norm1, self.norm2 = nn.BatchNorm2d(filters), nn.BatchNorm2d(filters)
+    self.stride, self.widen = stride, filters - inputs
+
+  def forward(self, x: Any) -> Any:
+    y = functional.relu(self.norm1(self.conv1(x)))
+    y = self.norm2(self.conv2(y))
+    half = self.widen // 2
+    shortcut = x[:, :, :: self.stride, :: self.stride]
+    if self.widen:
+      shortcut = functional.pad(shortcut, (0, 0, 0, 0, half, self.widen - half))
+    return functional.relu(shortcut + y)
+
+
+class ResNet(nn.Module):
+  """CIFAR ResNet with the stages of `models.RESNET_STAGES`."""
+
+  def __init__(self, stages: Any):
+    super().__init__()
+    filters = stages[0][1]
+    self.stem = nn.Conv2d(3, filters, 3, 1, 1, bias=False)
+    self.norm = nn.BatchNorm2d(filters)
+    blocks: list[nn.Module] = []
+    inputs = filters
+    for count, filters, stride in stages:
+      for i in range(count):
+        blocks.append(Block(inputs, filters, stride if i == 0 else 1))
+        inputs = filters
+    self.blocks = nn.Sequential(*blocks)
+    self.head = nn.Linear(inputs, 10)
+
+  def forward(self, x: Any) -> Any:
+    x = functional.relu(self.norm(self.stem(x)))
+    return self.head(self.blocks(x).mean((2, 3)).float())
+
+
+def augment(images: Any, rows: Any) -> Any:
+  """Pads by 4, crops and flips images [N, 32, 32, 3] at random, without a loop over them."""
+  count, device = len(images), images.device
+  padded = functional.pad(images, (0, 0, 4, 4, 4, 4))
+  y = torch.randint(0, 9, (count, 1), device=device) + rows
+  x = torch.randint(0, 9, (count, 1), device=device) + rows
+  x = torch.where(torch.rand(count, 1, device=device) < 0.5, x.flip(1), x)
+  batch = torch.arange(count, device=device)
+  return padded[batch[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def make_call(*, compiled: bool, channels_last: bool, bfloat16: bool, device: str) -> Any:
+  """Returns a function that trains one step in PyTorch and waits for it."""
+  torch.manual_seed(0)
+  images = torch.randint(0, 256, (step_time.NUM_EXAMPLES, 32, 32, 3), dtype=torch.uint8)
+  images, labels = images.to(device), torch.randint(0, 10, (len(images),)).to(device)
+  rows = torch.arange(32, device=device)[None]
+  model = ResNet(models.RESNET_STAGES["resnet32"]).to(device)
+  layout = torch.channels_last if channels_last else torch.contiguous_format
+  model = model.to(memory_format=layout)
+  kernels = [p for p in model.parameters() if p.ndim > 1]
+  rest = [p for p in model.parameters() if p.ndim <= 1]
+  optimiser = torch.optim.SGD(
+    [{"params": kernels, "weight_decay": 1e-4}, {"params": rest, "weight_decay": 0.0}],
+    lr=0.1,
+    momentum=0.9,
+    nesterov=True,
+  )
+
+  def loss_of(batch: Any, targets: Any) -> Any:
+    x = (batch.permute(0, 3, 1, 2).float() - 127.0) / 64.0
+    x = x.contiguous(memory_format=layout)
+    with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+      logits = model(x)
+    return functional.cross_entropy(logits, targets, label_smoothing=0.1)
+
+  mode = "max-autotune" if device == "cuda" else "default"
+  objective: Callable[..., Any] = torch.compile(loss_of, mode=mode) if compiled else loss_of
+
+  def call() -> None:
+    index = torch.randint(0, len(images), (BATCH_SIZE,), device=device)
+    loss = objective(augment(images[index], rows), labels[index])
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    loss.item()  # waits
+
+  return call
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--out", help="JSON file to write")
+  parser.add_argument("--repetitions", type=int, default=5)
+  parser.add_argument("--steps", type=int, default=4, help="of each repetition")
+  args = parser.parse_args()
+  device = "cuda" if torch.cuda.is_available() else "cpu"
+  calls: dict[str, tuple[Callable[[], Any], int]] = {}
+  for compiled in (False, True):
+    for channels_last in (False, True):
+      for bfloat16 in (False, True):
+        name = " ".join(
+          [
+            "torch.compile" if compiled else "eager",
+            "channels_last" if channels_last else "NCHW",
+            "bfloat16" if bfloat16 else "float32",
+          ]
+        )
+        call = make_call(
+          compiled=compiled, channels_last=channels_last, bfloat16=bfloat16, device=device
+        )
+        calls[f"PyTorch {name}"] = (call, 1)
+  scanned = parallel.steps_per_call(True)
+  calls["lsjax plain float32"] = (step_time.make_call("resnet32", 1), 1)
+  calls["lsjax scan float32"] = (step_time.make_call("resnet32", scanned), scanned)
+
+  def repeated(call: Callable[[], Any], steps: int) -> Callable[[], Any]:
+    return lambda: [call() for _ in range(max(args.steps // steps, 1))]
+
+  seconds = record.alternate(
+    [repeated(*one) for one in calls.values()], repetitions=args.repetitions
+  )
+  rates = {
+    name: np.array([max(args.steps, steps) * BATCH_SIZE / t for t in times])
+    for (name, (_, steps)), times in zip(calls.items(), seconds)
+  }
+  peers = [name for name in rates if name.startswith("PyTorch")]
+  best = max(peers, key=lambda name: float(np.median(rates[name])))
+  best_float32 = max(
+    (name for name in peers if "float32" in name), key=lambda name: float(np.median(rates[name]))
+  )
+  rows = []
+  print(f"{'':42} {'images/s':>9} {'to best PyTorch float32':>24}")
+  for name, rate in rates.items():
+    ratio = record.summary((rate / rates[best_float32]).tolist())
+    rows.append(
+      {
+        "name": name,
+        "images_per_second": record.summary(rate.tolist()),
+        "ratio_to_best_pytorch_float32": ratio,
+        "ratio_to_best_pytorch": record.summary((rate / rates[best]).tolist()),
+        "repetitions_images_per_second": rate.tolist(),
+      }
+    )
+    print(f"{name:42} {np.median(rate):9.0f} {ratio['median']:24.2f}")
+  if args.out:
+    environment = record.environment() | {"torch": torch.__version__}
+    result = {"benchmark": "peer_torch", "environment": environment, "rows": rows}
+    files.write_json(args.out, result | {"peak_host_mib": record.peak_host_mib()})
+
+
+if __name__ == "__main__":
+  main()
