@@ -1,9 +1,14 @@
 """What the commands share: flags read with one-line errors, and exit statuses."""
 
+import contextlib
+import hashlib
+import os
+import pathlib
+import platform
 import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -13,6 +18,13 @@ from lsjax import config as config_lib
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, path[:variants].")
 flags.DEFINE_string("workdir", None, "Where it lives; default runs/<config>...")
+flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "Where compiled programs are kept for the next process: a directory, or off. Default: "
+  "$JAX_COMPILATION_CACHE_DIR, or lsjax/ in the user's cache directory.",
+)
+flags.DEFINE_string("profile", None, "Write a trace of the whole process for TensorBoard here.")
 BAD_INPUT, DIVERGED = 2, 3
 
 
@@ -54,6 +66,38 @@ def parser(check_name: Callable[[str], None]) -> Callable[[Sequence[str]], list[
     return rest
 
   return parse
+
+
+@contextlib.contextmanager
+def jax_set_up() -> Iterator[None]:
+  """Sets the compilation cache as --compilation_cache says and profiles as --profile says."""
+  import jax
+
+  if FLAGS.compilation_cache != "off":
+    named = FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update("jax_compilation_cache_dir", named or str(_default_cache()))
+    # Small programs too: a run on digits compiles a dozen of them.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  with jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
+    yield
+
+
+def _default_cache() -> pathlib.Path:
+  """Returns the user's cache directory for this kind of processor.
+
+  Programs for a CPU use its instructions: a home directory that machines share must not hand
+  one the programs of another.
+  """
+  base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    processor = "\n".join(
+      sorted({x for x in lines if x.startswith(("flags", "Features", "model name"))})
+    )
+  except OSError:
+    processor = platform.processor()
+  kind = hashlib.sha256(processor.encode()).hexdigest()[:8]
+  return pathlib.Path(base) / "lsjax" / f"{platform.machine()}-{kind}"
 
 
 def overrides() -> list[str]:

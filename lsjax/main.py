@@ -31,10 +31,11 @@ def main(argv: Sequence[str]) -> None:
   from lsjax import distill, summary, train
 
   try:
-    if config.teacher is None:
-      result = train.train_and_evaluate(config, workdir)
-    else:
-      result, workdir = distill.teach_and_train(config, workdir)
+    with cli.jax_set_up():
+      if config.teacher is None:
+        result = train.train_and_evaluate(config, workdir)
+      else:
+        result, workdir = distill.teach_and_train(config, workdir)
   except cli.bad_input() as error:
     cli.fail(cli.BAD_INPUT, str(error))
   except train.Stopped as stopped:

@@ -343,10 +343,11 @@ def main(argv: Sequence[str]) -> None:
   try:
     planned = cells.plan(FLAGS.config)
     shard = shard_of(FLAGS.shard, os.environ)
-    if FLAGS.dry_run:
-      print(dry_run(planned, pool, shard))
-    else:
-      sweep(planned, pool, FLAGS.config.label, shard)
+    with cli.jax_set_up():
+      if FLAGS.dry_run:
+        print(dry_run(planned, pool, shard))
+      else:
+        sweep(planned, pool, FLAGS.config.label, shard)
   except cli.bad_input() as error:
     cli.fail(cli.BAD_INPUT, str(error))
   except train.Stopped as stopped:

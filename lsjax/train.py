@@ -146,6 +146,13 @@ def time_run(run: experiment.Experiment, layout: parallel.Layout) -> Timing:
   )
 
 
+def first_call(run: experiment.Experiment, layout: parallel.Layout) -> None:
+  """Compiles and runs the first training call of a run; writes nothing."""
+  with _Loop([run], layout, [], tqdm(disable=True)) as loop:
+    loop.step, loop.state = 0, loop._initial_state()
+    jax.block_until_ready(loop._call(min(loop.call_steps, run.config.train.num_steps)))
+
+
 def pack_key(config: config_lib.Config) -> config_lib.Config:
   """Returns what runs must have in common to train as one program: all else is arrays.
 

@@ -200,3 +200,36 @@ def test_default_workdir(tmp_path):
   (workdir,) = (tmp_path / "runs/digits_noisy").iterdir()
   assert re.fullmatch("[0-9a-f]{8}", workdir.name)
   assert files.read_json(workdir / "config.json")["config_hash"] == workdir.name
+
+
+def test_compilation_cache_and_profile(tmp_path):
+  """On by default in the user's cache directory, elsewhere by flag, off by flag."""
+  names = ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")
+  env = {k: v for k, v in os.environ.items() if k not in names}
+  env |= {"XDG_CACHE_HOME": str(tmp_path / "user")}
+
+  def main(name, *args):
+    args = [DIGITS, "--config.train.num_steps=2", f"--workdir={tmp_path / name}", *args]
+    done = subprocess.run(
+      [sys.executable, "-m", "lsjax.main", *args],
+      cwd=ROOT,
+      env=env,
+      capture_output=True,
+      text=True,
+      timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return (tmp_path / name / "result.json").read_bytes()
+
+  plain = main("off", "--compilation_cache=off", f"--profile={tmp_path / 'trace'}")
+  assert not (tmp_path / "user").exists()
+  assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+  assert main("named", f"--compilation_cache={tmp_path / 'here'}") == plain
+  assert any((tmp_path / "here").iterdir())
+  assert not (tmp_path / "user").exists()
+  assert main("default") == plain
+  (kept,) = (tmp_path / "user/lsjax").iterdir()
+  before = {p.name for p in kept.glob("*-cache")}
+  assert before
+  assert main("again") == plain
+  assert {p.name for p in kept.glob("*-cache")} == before  # nothing was compiled anew
