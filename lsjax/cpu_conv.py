@@ -104,11 +104,19 @@ def _kernel_gradient(lhs: jax.Array, grad: jax.Array, kernel: Any, pads: Any) ->
   x = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
   x = jnp.stack([x[:, :, i : i + window] for i in range(0, out_w, block)], axis=2)
   x = x.reshape(*x.shape[:3], window * channels)
-  grad = grad.reshape(*grad.shape[:2], out_w // block, block * features)
-  rows = [jnp.einsum("bhwp,bhwq->pq", x[:, i : i + out_h], grad) for i in range(kernel_h)]
+  # Flattened first: contracted over several axes at once the product is far slower.
+  grad = grad.reshape(-1, block * features)
+  rows = [
+    _contract(x[:, i : i + out_h].reshape(-1, window * channels), grad) for i in range(kernel_h)
+  ]
   wide = jnp.stack(rows).reshape(kernel_h, window, channels, block, features)
   columns = [sum(wide[:, j + k, :, k] for k in range(block)) for j in range(kernel_w)]
   return jnp.stack(columns, axis=1)
+
+
+def _contract(a: jax.Array, b: jax.Array) -> jax.Array:
+  """a [K, P], b [K, Q] -> a^T b, [P, Q]."""
+  return lax.dot_general(a, b, (((0,), (0,)), ((), ())))
 
 
 def _patches_conv(lhs: jax.Array, rhs: jax.Array, strides: Any, pads: Any) -> jax.Array:
