@@ -85,3 +85,9 @@ def test_speed_is_that_of_the_results(name):
     else:
       continue
     assert f"{start}{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |" in README
+
+
+def test_startup_is_that_of_the_results():
+  rows = files.read_json(ROOT / "results/benchmarks/startup.json")["rows"]
+  for row in rows:
+    assert f"{row['total']['median']:.2f} s with a" in README.replace("\n", " ")
