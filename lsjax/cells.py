@@ -51,6 +51,25 @@ def symmetric_noise(rate: float) -> dict[str, Any]:
   return {"noise.kind": "symmetric" if rate else "none", "noise.rate": rate}
 
 
+def grid(axes: Mapping[str, Iterable[Any]], **changes: Any) -> list[dict[str, Any]]:
+  """Lists a cell for every combination of values, named by them.
+
+  Args:
+    axes: {"section.field": values}.
+    changes: of all cells, section and field joined by two underscores (noise__kind="pair").
+
+  >>> [cell["name"] for cell in grid({"loss.alpha": (0.1, 0.4), "noise.rate": (0.2,)})]
+  ['loss.alpha 0.1, noise.rate 0.2', 'loss.alpha 0.4, noise.rate 0.2']
+  """
+  common = {name.replace("__", "."): value for name, value in changes.items()}
+  cells = []
+  for values in itertools.product(*axes.values()):
+    chosen = dict(zip(axes, values))
+    name = ", ".join(f"{field} {value}" for field, value in chosen.items())
+    cells.append({"name": name, "changes": common | chosen})
+  return cells
+
+
 def curves(
   alphas: Iterable[float], rates: Iterable[float], *, model: str = "", **extra: Any
 ) -> list[dict[str, Any]]:

@@ -148,11 +148,12 @@ class Layout:
 
 
 def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Layout:
-  """Returns how a sweep packs its runs: the fastest measured (benchmarks/packing.py).
+  """Returns how a sweep packs its runs, by what was measured (benchmarks/packing.py).
 
   On a CPU one run after another is as fast as vmap for the small MLP and about twice as fast
-  for convolutions. Accelerators have not been measured: there the choice for convolutions, one
-  run per device, is the safe one.
+  for convolutions. These get one place a device: a few more gain little, and idle places of a
+  last pack would cost as much as runs. Accelerators have not been measured: there the choice
+  for convolutions, one run per device, is the safe one.
   """
   width = 1 if model_is_convolutional else 8
   packing: Packing = "sequential" if jax.default_backend() == "cpu" else "vmap"

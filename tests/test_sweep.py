@@ -90,6 +90,14 @@ class TestPlan:
     assert len(students) == 2 * 4 * 3
     assert {r.workdir for r in sweep.teachers_of(students)} == {r.workdir for r in ordinary}
 
+  def test_grid(self):
+    axes = {"loss.alpha": (0.1, 0.4), "noise.rate": (0.1, 0.2, 0.3)}
+    planned = cells.plan(make_sweep(cells.grid(axes, loss__name="label_smoothing")))
+    assert len(planned) == 6
+    config = {cell.name: cell.runs[0] for cell in planned}["loss.alpha 0.4, noise.rate 0.3"]
+    assert (config.loss.alpha, config.noise.rate) == (0.4, 0.3)
+    assert config.loss.name == "label_smoothing"
+
   def test_union_keeps_most_seeds(self):
     few = cells.curves((0.1,), rates=(0.2,), seeds=3)
     joined = cells.union(few, cells.curves((0.1,), rates=(0.2,), seeds=1))
