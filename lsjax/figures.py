@@ -256,10 +256,16 @@ def _diagnostics(cell: pool_lib.Cell, *keys: str) -> list[dict[str, np.ndarray]]
   return found
 
 
+def _compared_by(
+  pool: pool_lib.Pool, rate: float, alpha: float, *keys: str
+) -> list[tuple[str, pool_lib.Cell, list[dict[str, np.ndarray]]]]:
+  """Returns the cells of `_compared` for which any run has these diagnostics, with them."""
+  found = [(n, cell, _diagnostics(cell, *keys)) for n, cell in _compared(pool, rate, alpha)]
+  return [(name, cell, each) for name, cell, each in found if each]
+
+
 def _reliability(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
-  compared = _compared(pool, rate, alpha)
-  sums = [(n, c, _diagnostics(c, "reliability")) for n, c in compared]
-  sums = [(name, cell, each) for name, cell, each in sums if each]
+  sums = _compared_by(pool, rate, alpha, "reliability")
   if not sums:
     return None
   figure, axes = _axes(len(sums), width=2.4, height=2.6)
@@ -282,8 +288,7 @@ def _reliability(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | No
 
 def _margins(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | None:
   keys = ("margins_clean", "margins_mislabelled", "margin_edges")
-  compared = [(n, c, _diagnostics(c, *keys)) for n, c in _compared(pool, rate, alpha)]
-  compared = [(name, cell, each) for name, cell, each in compared if each]
+  compared = _compared_by(pool, rate, alpha, *keys)
   if not compared:
     return None
   figure, axes = _axes(len(compared), width=2.6, height=2.6)
@@ -313,8 +318,7 @@ def _projection(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | Non
   keys = [
     f"projection_{split}{end}" for split in ("train", "test") for end in ("", "_labels", "_given")
   ]
-  each = [(name, _diagnostics(cell, *keys)) for name, cell in _compared(pool, rate, alpha)]
-  compared = [(name, arrays[0]) for name, arrays in each if arrays]
+  compared = [(name, each[0]) for name, _, each in _compared_by(pool, rate, alpha, *keys)]
   if not compared:
     return None
   figure, axes = _axes(len(compared), width=2.4, height=2.4, rows=2)
@@ -334,7 +338,7 @@ def _projection(pool: pool_lib.Pool, rate: float, alpha: float) -> Drawing | Non
     "Penultimate features of the first three classes (circle, square, triangle by true class), "
     "projected on the plane through their templates as Mueller et al. (2019) do; crosses are "
     f"mislabelled training examples. Axes in units of the features, scaled per panel; one run "
-    f"(n = 1, seed 0) each. {100 * rate:g} % noise. {tables.footing(pool)}"
+    f"(n = 1) each, of the first seed that finished. {100 * rate:g} % noise. {tables.footing(pool)}"
   )
   return Drawing("projection", "Penultimate features", caption, figure)
 
