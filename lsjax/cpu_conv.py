@@ -89,29 +89,37 @@ def _conv(lhs: jax.Array, rhs: jax.Array, pads: Any) -> jax.Array:
 
 
 def _kernel_gradient(lhs: jax.Array, grad: jax.Array, kernel: Any, pads: Any) -> jax.Array:
-  """Gradient of a stride-1 convolution by its kernel, as a few matrix products.
+  """Gradient of a stride-1 convolution by its kernel, as one matrix product.
 
-  The plain product over patches is [kh kw C, O] with 16 to 64 rows and columns, too small
-  for a fast matrix kernel. So `block` neighbouring outputs of a row are taken together with
-  the inputs they touch: the product is wider by that factor, and the wanted gradient is the
-  sum of its (shifted) diagonal blocks. The rest of the product is thrown away, which still
-  pays (benchmarks/step_time.py).
+  The plain product over patches is [kh kw C, O] with 16 to 64 rows and columns: too small for a
+  fast matrix kernel, and the patches are kh kw copies of the input. So `block` neighbouring
+  outputs of a row are taken together with the inputs they touch, which makes the product wider
+  by that factor; the wanted gradient is the sum of its (shifted) diagonal blocks. The kernel's
+  rows are copies of the output gradient, shifted, beside each other. The rest of the product is
+  thrown away, which still pays (benchmarks/step_time.py).
   """
-  (kernel_h, kernel_w), (out_h, out_w, features) = kernel, grad.shape[1:]
+  (kernel_h, kernel_w), (count, out_h, out_w, features) = kernel, grad.shape
   channels = lhs.shape[-1]
-  block = next(b for b in (4, 2, 1) if out_w % b == 0)
+  most = 4 if channels < 32 else 2  # measured: wide layers fill the matrix kernel sooner
+  block = next(b for b in (most, 2, 1) if out_w % b == 0)
   window = block + kernel_w - 1
   x = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-  x = jnp.stack([x[:, :, i : i + window] for i in range(0, out_w, block)], axis=2)
-  x = x.reshape(*x.shape[:3], window * channels)
-  # Flattened first: contracted over several axes at once the product is far slower.
-  grad = grad.reshape(-1, block * features)
-  rows = [
-    _contract(x[:, i : i + out_h].reshape(-1, window * channels), grad) for i in range(kernel_h)
+  height = x.shape[1]
+  windows = [
+    x[:, :, i : i + window].reshape(count, height, 1, window * channels)
+    for i in range(0, out_w, block)
   ]
-  wide = jnp.stack(rows).reshape(kernel_h, window, channels, block, features)
-  columns = [sum(wide[:, j + k, :, k] for k in range(block)) for j in range(kernel_w)]
-  return jnp.stack(columns, axis=1)
+  blocks = grad.reshape(count, out_h, out_w // block, block * features)
+  shifted = [
+    jnp.pad(blocks, ((0, 0), (i, height - out_h - i), (0, 0), (0, 0))) for i in range(kernel_h)
+  ]
+  # Flattened first: contracted over several axes at once the product is far slower.
+  wide = _contract(
+    jnp.concatenate(windows, axis=2).reshape(-1, window * channels),
+    jnp.concatenate(shifted, axis=-1).reshape(-1, kernel_h * block * features),
+  ).reshape(window, channels, kernel_h, block, features)
+  columns = [sum(wide[j + k, :, :, k] for k in range(block)) for j in range(kernel_w)]
+  return jnp.stack(columns).transpose(2, 0, 1, 3)
 
 
 def _contract(a: jax.Array, b: jax.Array) -> jax.Array:
