@@ -10,16 +10,17 @@ minutes on 2 cores; random images, whose speed is that of any others.
 """
 
 import argparse
-from collections.abc import Callable
+import itertools
+import statistics
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from benchmarks import record, step_time
-from lsjax import files, models, parallel
+from lsjax import models, parallel
 
 BATCH_SIZE = step_time.BATCH_SIZE
 
@@ -116,66 +117,65 @@ def make_call(*, compiled: bool, channels_last: bool, bfloat16: bool, device: st
   return call
 
 
-def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--out", help="JSON file to write")
-  parser.add_argument("--repetitions", type=int, default=5)
-  parser.add_argument("--steps", type=int, default=4, help="of each repetition")
-  args = parser.parse_args()
+def measure(args: argparse.Namespace) -> Iterator[record.Row]:
+  """Times every form of both sides in turn."""
   device = "cuda" if torch.cuda.is_available() else "cpu"
   calls: dict[str, tuple[Callable[[], Any], int]] = {}
-  for compiled in (False, True):
-    for channels_last in (False, True):
-      for bfloat16 in (False, True):
-        name = " ".join(
-          [
-            "torch.compile" if compiled else "eager",
-            "channels_last" if channels_last else "NCHW",
-            "bfloat16" if bfloat16 else "float32",
-          ]
-        )
-        call = make_call(
-          compiled=compiled, channels_last=channels_last, bfloat16=bfloat16, device=device
-        )
-        calls[f"PyTorch {name}"] = (call, 1)
+  forms = itertools.product((False, True), (False, True), (False, True))
+  for compiled, channels_last, bfloat16 in forms:
+    words = (
+      "torch.compile" if compiled else "eager",
+      "channels_last" if channels_last else "NCHW",
+      "bfloat16" if bfloat16 else "float32",
+    )
+    call = make_call(
+      compiled=compiled, channels_last=channels_last, bfloat16=bfloat16, device=device
+    )
+    calls[f"PyTorch {' '.join(words)}"] = (call, 1)
   scanned = parallel.steps_per_call(True)
-  calls["lsjax plain float32"] = (step_time.make_call("resnet32", 1), 1)
-  calls["lsjax scan float32"] = (step_time.make_call("resnet32", scanned), scanned)
+  dtypes = ("float32",) if device == "cpu" else ("float32", "bfloat16")
+  for dtype, steps in itertools.product(dtypes, (1, scanned)):
+    name = f"lsjax {'plain' if steps == 1 else f'scan of {steps}'} {dtype}"
+    calls[name] = (step_time.make_call("resnet32", steps, dtype=dtype), steps)
 
   def repeated(call: Callable[[], Any], steps: int) -> Callable[[], Any]:
     return lambda: [call() for _ in range(max(args.steps // steps, 1))]
 
-  seconds = record.alternate(
+  timings = record.alternate(
     [repeated(*one) for one in calls.values()], repetitions=args.repetitions
   )
   rates = {
-    name: np.array([max(args.steps, steps) * BATCH_SIZE / t for t in times])
-    for (name, (_, steps)), times in zip(calls.items(), seconds)
+    name: timing.rates(max(args.steps, steps) * BATCH_SIZE)
+    for (name, (_, steps)), timing in zip(calls.items(), timings)
   }
   peers = [name for name in rates if name.startswith("PyTorch")]
-  best = max(peers, key=lambda name: float(np.median(rates[name])))
-  best_float32 = max(
-    (name for name in peers if "float32" in name), key=lambda name: float(np.median(rates[name]))
+  if device == "cpu":  # like with like: bfloat16 is no option of ours there
+    peers = [name for name in peers if name.endswith(" float32")]
+  best = max(peers, key=lambda name: statistics.median(rates[name]))
+  ours = max(
+    (name for name in rates if name.startswith("lsjax")),
+    key=lambda name: statistics.median(rates[name]),
   )
-  rows = []
-  print(f"{'':42} {'images/s':>9} {'to best PyTorch float32':>24}")
-  for name, rate in rates.items():
-    ratio = record.summary((rate / rates[best_float32]).tolist())
-    rows.append(
-      {
-        "name": name,
-        "images_per_second": record.summary(rate.tolist()),
-        "ratio_to_best_pytorch_float32": ratio,
-        "ratio_to_best_pytorch": record.summary((rate / rates[best]).tolist()),
-        "repetitions_images_per_second": rate.tolist(),
-      }
+  target = record.Target("ratio", "at least", 0.5 if device == "cpu" else 1.5)
+  for (name, rate), timing in zip(rates.items(), timings):
+    yield record.Row(
+      name=name,
+      unit="images/s",
+      values=rate,
+      ratios=record.ratios(rate, rates[best]),
+      ratio_to=best,
+      target=target if name == ours else None,
+      **timing.memory,
+      details={"torch": torch.__version__},
     )
-    print(f"{name:42} {np.median(rate):9.0f} {ratio['median']:24.2f}")
-  if args.out:
-    environment = record.environment() | {"torch": torch.__version__}
-    result = {"benchmark": "peer_torch", "environment": environment, "rows": rows}
-    files.write_json(args.out, result | {"peak_host_mib": record.peak_host_mib()})
 
 
 if __name__ == "__main__":
-  main()
+  record.run(
+    "peer_torch",
+    __doc__,
+    measure,
+    arguments=lambda parser: parser.add_argument(
+      "--steps", type=int, default=4, help="of each repetition"
+    ),
+  )

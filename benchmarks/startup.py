@@ -11,14 +11,14 @@ two minutes on 2 cores.
 import argparse
 import itertools
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from collections.abc import Iterator
 
 from benchmarks import record
-from lsjax import files
 
 TARGETS = {"cold": 8.0, "warm": 4.0}  # seconds on 2 cores
 
@@ -42,56 +42,37 @@ def child(started: float, cache: str) -> None:
   mark()
   run = experiment.prepare(config)
   mark()
-  train.first_call(run, parallel.Layout(tuple(run.devices), shared=True))
+  train.time_steps([run], parallel.Layout(tuple(run.devices), shared=True), 1)
   mark()
   stages = [after - before for before, after in itertools.pairwise(marks)]
-  print(json.dumps(dict(zip(("imports", "data", "first_call"), stages))))
+  memory = {"peak_host_mib": record.peak_host_mib()}
+  print(json.dumps(dict(zip(("imports", "data", "first_call"), stages)) | memory))
 
 
-def measure(repetitions: int) -> list[dict[str, Any]]:
-  """Returns a row for cold and one for warm starts."""
-  seconds: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
-  for _ in range(repetitions):
+def measure(args: argparse.Namespace) -> Iterator[record.Row]:
+  """Starts processes; a row for cold and one for warm starts."""
+  stages: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
+  for _ in range(args.repetitions):
     with tempfile.TemporaryDirectory() as cache:
-      for kind in seconds:
+      for kind in stages:
         command = [sys.executable, "-m", "benchmarks.startup", "--child", cache]
         started = repr(time.time())
         done = subprocess.run([*command, started], capture_output=True, text=True, check=True)
-        seconds[kind].append(json.loads(done.stdout.splitlines()[-1]))
-  return [
-    {
-      "start": kind,
-      "target_seconds": TARGETS[kind],
-      "total": record.summary([sum(one.values()) for one in each]),
-      **{stage: record.summary([one[stage] for one in each]) for stage in each[0]},
-      "repetitions": each,
-    }
-    for kind, each in seconds.items()
-  ]
-
-
-def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--out", help="JSON file to write")
-  parser.add_argument("--repetitions", type=int, default=5)
-  parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-  args = parser.parse_args()
-  if args.child:
-    child(float(args.child[1]), args.child[0])
-    return
-  rows = measure(args.repetitions)
-  print(f"{'start':5} {'total, s':>9} {'min':>6} {'max':>6} {'target':>7}   of which, s")
-  for row in rows:
-    total = row["total"]
-    stages = ", ".join(f"{k} {row[k]['median']:.2f}" for k in ("imports", "data", "first_call"))
-    print(
-      f"{row['start']:5} {total['median']:9.2f} {total['min']:6.2f} {total['max']:6.2f} "
-      f"{row['target_seconds']:7.1f}   {stages}"
+        stages[kind].append(json.loads(done.stdout.splitlines()[-1]))
+  for kind, each in stages.items():
+    memory = max(one.pop("peak_host_mib") for one in each)
+    yield record.Row(
+      name=f"first step of digits, {kind}",
+      unit="s",
+      values=[sum(one.values()) for one in each],
+      target=record.Target("value", "at most", TARGETS[kind]),
+      peak_host_mib=memory,
+      details={stage: statistics.median(one[stage] for one in each) for stage in each[0]},
     )
-  if args.out:
-    result = {"benchmark": "startup", "environment": record.environment(), "rows": rows}
-    files.write_json(args.out, result)
 
 
 if __name__ == "__main__":
-  main()
+  if sys.argv[1:2] == ["--child"]:
+    child(float(sys.argv[3]), sys.argv[2])
+  else:
+    record.run("startup", __doc__, measure)

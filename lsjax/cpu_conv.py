@@ -50,16 +50,47 @@ def conv_general_dilated(
     NotImplementedError: for dilation or groups.
   """
   del dimension_numbers, precision
-  dilated = {1} != {1, *(lhs_dilation or ()), *(rhs_dilation or ())}
-  if dilated or feature_group_count != 1:
-    raise NotImplementedError("dilated and grouped convolutions")
-  strides = tuple(window_strides)
-  if isinstance(padding, str):
-    padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
-  pads = tuple((int(low), int(high)) for low, high in padding)
+  _check(lhs_dilation, rhs_dilation, feature_group_count)
+  strides, pads = _geometry(lhs, rhs, window_strides, padding)
   if strides == (1, 1):
     return _conv(lhs, rhs, pads)
   return _patches_conv(lhs, rhs, strides, pads)
+
+
+def im2col_conv_general_dilated(
+  lhs: jax.Array,
+  rhs: jax.Array,
+  window_strides: Sequence[int],
+  padding: str | Sequence[tuple[int, int]],
+  *,
+  lhs_dilation: Any = None,
+  rhs_dilation: Any = None,
+  dimension_numbers: Any = None,
+  feature_group_count: int = 1,
+  precision: Any = None,
+) -> jax.Array:
+  """The same by one matrix product over patches (im2col), whatever the strides.
+
+  Packed by vmap over kernels it becomes one batched matrix product, where XLA's own
+  convolution would become a grouped one. benchmarks/packing.py compares them.
+  """
+  del dimension_numbers, precision
+  _check(lhs_dilation, rhs_dilation, feature_group_count)
+  return _patches_conv(lhs, rhs, *_geometry(lhs, rhs, window_strides, padding))
+
+
+def _check(lhs_dilation: Any, rhs_dilation: Any, feature_group_count: int) -> None:
+  dilated = {1} != {1, *(lhs_dilation or ()), *(rhs_dilation or ())}
+  if dilated or feature_group_count != 1:
+    raise NotImplementedError("dilated and grouped convolutions")
+
+
+def _geometry(lhs: jax.Array, rhs: jax.Array, window_strides: Any, padding: Any) -> tuple[Any, Any]:
+  """Returns strides and ((top, bottom), (left, right)) as plain integers."""
+  strides = tuple(window_strides)
+  if isinstance(padding, str):
+    padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+  return strides, tuple((int(low), int(high)) for low, high in padding)
 
 
 def _plain(lhs: jax.Array, rhs: jax.Array, pads: Any) -> jax.Array:

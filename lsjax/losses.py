@@ -145,7 +145,7 @@ def smearing(
   logits, labels = _prepare(logits, labels, where)
   matrix = _square("matrix", matrix, logits)
   weights = matrix[labels] if _is_index(labels) else labels @ matrix
-  return _masked((weights * -jax.nn.log_softmax(logits)).sum(-1), where)
+  return _weighted(logits, weights, where)
 
 
 def forward_correction(
@@ -182,13 +182,11 @@ def forward_correction(
   logits, labels = _prepare(logits, labels, where)
   matrix = _square("transition", transition, logits)
   _check_transition(transition)
-  positive = matrix > 0
-  log_matrix = jnp.where(positive, jnp.log(jnp.where(positive, matrix, 1)), -jnp.inf)
   log_p = jax.nn.log_softmax(logits)
-  if _is_index(labels):
-    return _masked(-_logsumexp(log_p + log_matrix.T[labels]), where)
+  if _is_index(labels):  # columns first: the logarithm of the whole matrix would be L x L more
+    return _masked(-_logsumexp(log_p + _log(matrix.T[labels])), where)
   # One column of T at a time: never an array of batch x L x L.
-  log_noisy = jax.lax.map(lambda column: _logsumexp(log_p + column), log_matrix.T)
+  log_noisy = jax.lax.map(lambda column: _logsumexp(log_p + _log(column)), matrix.T)
   noisy_losses = -jnp.moveaxis(log_noisy, 0, -1)
   present = labels != 0  # 0 * inf: a label of weight zero costs nothing
   return _masked((labels * jnp.where(present, noisy_losses, 0)).sum(-1), where)
@@ -253,9 +251,13 @@ def smeared_forward(
   [0.2269]
   """
   forward = forward_correction(logits, labels, transition=transition, where=where)
-  array, _ = _prepare(logits, labels, where)
-  extra = _square("matrix", matrix, array) - jnp.eye(array.shape[-1])
-  return forward + smearing(logits, labels, matrix=extra, where=where)
+  logits, labels = _prepare(logits, labels, where)
+  matrix = _square("matrix", matrix, logits)
+  if _is_index(labels):
+    extra = matrix[labels] - jax.nn.one_hot(labels, len(matrix))
+  else:
+    extra = labels @ (matrix - jnp.eye(len(matrix)))
+  return forward + _weighted(logits, extra, where)
 
 
 def distillation_temperatures(
@@ -383,6 +385,17 @@ def _pick(losses: Array, labels: Array) -> Array:
   if _is_index(labels):
     return jnp.take_along_axis(losses, labels[..., None], axis=-1)[..., 0]
   return (losses * labels).sum(-1)
+
+
+def _weighted(logits: Array, weights: Array, where: ArrayLike | None) -> Array:
+  """Returns the losses of every label, weighted and summed."""
+  return _masked((weights * -jax.nn.log_softmax(logits)).sum(-1), where)
+
+
+def _log(x: Array) -> Array:
+  """log with log 0 = -inf and gradient zero there, not NaN."""
+  positive = x > 0
+  return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
 
 
 def _masked(losses: Array, where: ArrayLike | None) -> Array:

@@ -39,6 +39,7 @@ class _Network(nn.Module):
     std: likewise.
     dtype: of activations; parameters and logits stay float32.
     axis_name: of the devices whose batches share BatchNorm statistics, or None.
+    convolution: in place of `jax.lax.conv_general_dilated`; None is the backend's best.
   """
 
   num_classes: int
@@ -46,6 +47,7 @@ class _Network(nn.Module):
   std: tuple[float, ...] = (1.0,)
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  convolution: Callable[..., Any] | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool = False, features: bool = False) -> Any:
@@ -84,7 +86,7 @@ class _Network(nn.Module):
       use_bias=False,
       dtype=self.dtype,
       kernel_init=_he_normal,
-      conv_general_dilated=_convolution(),
+      conv_general_dilated=self.convolution or _convolution(),
     )
 
 

@@ -146,11 +146,20 @@ def time_run(run: experiment.Experiment, layout: parallel.Layout) -> Timing:
   )
 
 
-def first_call(run: experiment.Experiment, layout: parallel.Layout) -> None:
-  """Compiles and runs the first training call of a run; writes nothing."""
-  with _Loop([run], layout, [], tqdm(disable=True)) as loop:
-    loop.step, loop.state = 0, loop._initial_state()
-    jax.block_until_ready(loop._call(min(loop.call_steps, run.config.train.num_steps)))
+def time_steps(
+  runs: Sequence[experiment.Experiment], layout: parallel.Layout, num_steps: int
+) -> float:
+  """Trains a pack for so many steps, at least a call, and nothing else; returns the seconds.
+
+  The bare compiled calls: no log rows, no evaluation, no files. The first time compiles.
+  """
+  with _Loop(runs, layout, [], tqdm(disable=True)) as loop:
+    loop.step, loop.state = 0, jax.block_until_ready(loop._initial_state())
+    start = time.perf_counter()
+    while loop.step < num_steps:
+      progress = loop._call(loop.call_steps)
+    jax.block_until_ready(progress)
+    return time.perf_counter() - start
 
 
 def pack_key(config: config_lib.Config) -> config_lib.Config:

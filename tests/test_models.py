@@ -62,12 +62,12 @@ def test_normalises_its_input():
     ((2, 3), (1, 2), ((1, 0), (0, 2))),
   ],
 )
-@pytest.mark.parametrize("size", [(8, 8), (7, 6)])
-def test_cpu_convolution_equals_stock(kernel, strides, padding, size):
+@pytest.mark.parametrize(("size", "channels"), [((8, 8), 4), ((7, 6), 4), ((8, 8), 32)])
+def test_cpu_convolution_equals_stock(kernel, strides, padding, size, channels):
   """Values and both gradients, for even and odd sizes."""
   keys = jax.random.split(jax.random.key(0), 3)
-  x = jax.random.normal(keys[0], (3, *size, 4))
-  w = jax.random.normal(keys[1], (*kernel, 4, 5))
+  x = jax.random.normal(keys[0], (3, *size, channels))
+  w = jax.random.normal(keys[1], (*kernel, channels, 5))
 
   @jax.jit
   def both(x, w):
@@ -84,7 +84,9 @@ def test_cpu_convolution_equals_stock(kernel, strides, padding, size):
     grad = jax.random.normal(keys[2], expected.shape)
     return (got, our_pull(grad)), (expected, pull(grad))
 
+  patches = cpu_conv.im2col_conv_general_dilated(x, w, strides, padding)
   ours, stock = both(x, w)
+  np.testing.assert_allclose(patches, stock[0], rtol=1e-4, atol=1e-4)
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(stock)):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 

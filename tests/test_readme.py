@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
+from benchmarks import run_all
 from lsjax import files
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -72,22 +72,21 @@ def test_claims_are_those_of_the_results():
   }
 
 
-@pytest.mark.parametrize("name", ["packing", "step_time"])
-def test_speed_is_that_of_the_results(name):
-  rows = files.read_json(ROOT / f"results/benchmarks/{name}.json")["rows"]
-  for row in rows:
-    if name == "packing":
-      rate, ratio = row["run_steps_per_second"]["median"], row["ratio_to_one_run"]
-      start = f"| {row['model']} | {row['packing']} | {row['runs_at_once']} | {rate:.1f} | "
-    elif row["variant"] == "scan":
-      rate, ratio = row["images_per_second"]["median"], row["ratio_to_plain"]
-      start = f" | {rate:.0f} | {row['steps_per_call']} | "
-    else:
-      continue
-    assert f"{start}{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |" in README
+def test_tables_of_speed_are_those_of_the_results():
+  """`run_all.py --readme` would change nothing."""
+  for path, text in run_all.pages().items():
+    assert text in path.read_text(), path
 
 
-def test_startup_is_that_of_the_results():
-  rows = files.read_json(ROOT / "results/benchmarks/startup.json")["rows"]
-  for row in rows:
-    assert f"{row['total']['median']:.2f} s with a" in README.replace("\n", " ")
+def test_targets():
+  row = {"value": {"median": 2.0}, "ratio": {"median": 0.4}}
+  targets = {
+    ("value", "at most", 2.0): True,
+    ("value", "at most", 1.9): False,
+    ("ratio", "at least", 0.4): True,
+    ("ratio", "at least", 0.5): False,
+  }
+  for (of, bound, number), expected in targets.items():
+    target = {"of": of, "bound": bound, "number": number}
+    assert run_all.met(row | {"target": target}) is expected
+  assert run_all.met(row | {"target": None}) is None

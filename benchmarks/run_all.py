@@ -1,0 +1,166 @@
+"""Runs every benchmark, each in a process of its own, and prints all rows in one table.
+
+    python benchmarks/run_all.py                          # about 45 minutes on 2 cores
+    python benchmarks/run_all.py --only=startup,packing
+    python benchmarks/run_all.py --only=none              # the table of what is there
+    python benchmarks/run_all.py --only=none --readme     # and the READMEs' tables from it
+
+Results are written to results/benchmarks/<name>.json. `peer_torch` needs an installed torch
+(`pip install torch`) and is left out without one. The table ends with the targets that were
+missed; benchmarks/README.md says what was tried. It runs without JAX in this process.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "results/benchmarks"
+NAMES = (
+  "floor",
+  "step_time",
+  "peer_torch",
+  "packing",
+  "startup",
+  "loop_overhead",
+  "loss_cost",
+  "table_time",
+  "memory",
+)
+HEADER = ("benchmark", "measured", "median (min to max)", "ratio", "target", "peak host MiB")
+BEGIN, END = "<!-- made by: python benchmarks/run_all.py --only=none --readme -->", "<!-- end -->"
+
+
+def read(name: str) -> dict[str, Any] | None:
+  """Returns a benchmark's results; None if there are none."""
+  path = RESULTS / f"{name}.json"
+  return json.loads(path.read_text()) if path.exists() else None
+
+
+def met(row: dict[str, Any]) -> bool | None:
+  """Says whether a row's median meets its target; None without one."""
+  target = row["target"]
+  if target is None:
+    return None
+  median = row[target["of"]]["median"]
+  if target["bound"] == "at most":
+    return bool(median <= target["number"])
+  return bool(median >= target["number"])
+
+
+def number(x: float) -> str:
+  """Returns three or four significant digits without an exponent."""
+  return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+
+def spread(summary: dict[str, float]) -> str:
+  median, low, high = (number(summary[k]) for k in ("median", "min", "max"))
+  return median if low == high else f"{median} ({low} to {high})"
+
+
+def cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+  """Returns a row's texts under `HEADER`."""
+  target, ratio = row["target"], row["ratio"]
+  goal = ""
+  if target is not None:
+    goal = f"{'ratio ' if target['of'] == 'ratio' else ''}{target['bound']} {target['number']:g}"
+    goal += ": met" if met(row) else ": MISSED"
+  return (
+    name,
+    row["name"],
+    f"{spread(row['value'])} {row['unit']}",
+    "" if ratio is None else f"{spread(ratio)} of {row['ratio_to']}",
+    goal,
+    "" if row["peak_host_mib"] is None else f"{row['peak_host_mib']:.0f}",
+  )
+
+
+def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+  lines = [header, ("---",) * len(header), *rows]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(rows: list[tuple[str, ...]]) -> str:
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return "\n".join(
+    "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+    for row in rows
+  )
+
+
+def all_cells() -> list[tuple[str, ...]]:
+  results = {name: read(name) for name in NAMES}
+  return [cells(name, row) for name, r in results.items() if r for row in r["rows"]]
+
+
+def machines() -> str:
+  """Says on what the results were measured, once for each distinct machine and versions."""
+  found = [r["environment"] for name in NAMES if (r := read(name))]
+  texts = [f"{e['cpu']}, {e['backend']}, Python {e['python']}, jax {e['jax']}" for e in found]
+  return "; ".join(dict.fromkeys(texts))
+
+
+def missed() -> list[str]:
+  """Returns a line for each target that was missed."""
+  return [", ".join(filter(None, c[:5])) for c in all_cells() if "MISSED" in c[4]]
+
+
+def section(rows: list[tuple[str, ...]]) -> str:
+  """Returns a table of rows with the machine they were measured on, between the marks."""
+  return f"{BEGIN}\nMeasured on {machines()}.\n\n{markdown(HEADER, rows)}\n{END}"
+
+
+def pages() -> dict[pathlib.Path, str]:
+  """Returns the section of each page that has one: rows with a target, and all rows."""
+  every = all_cells()
+  return {
+    ROOT / "README.md": section([c for c in every if c[4]]),
+    ROOT / "benchmarks/README.md": section(every),
+  }
+
+
+def write_pages() -> None:
+  pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+  for path, text in pages().items():
+    before, after = pattern.split(path.read_text())
+    path.write_text(f"{before}{text}{after}")
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--only", default=",".join(NAMES), help="comma-separated; none runs none")
+  parser.add_argument("--readme", action="store_true", help="rewrite the tables of both READMEs")
+  args = parser.parse_args()
+  names = [] if args.only == "none" else args.only.split(",")
+  for name in names:
+    if name not in NAMES:
+      parser.error(f"--only={name}: must be none or some of {', '.join(NAMES)}")
+  failed = []
+  for name in names:
+    if name == "peer_torch" and importlib.util.find_spec("torch") is None:
+      print("peer_torch: left out, torch is not installed")
+      continue
+    print(f"== {name}", flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", f"--out={RESULTS / name}.json"]
+    if subprocess.run(command, cwd=ROOT).returncode:
+      failed.append(name)
+  print(plain([HEADER, *all_cells()]))
+  print(machines())
+  lines = missed()
+  print(f"{len(lines)} targets missed{':' if lines else ''}")
+  print(*(f"  {line}" for line in lines), sep="\n")
+  if args.readme:
+    write_pages()
+  if failed:
+    sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+  main()
