@@ -1,7 +1,10 @@
 """Orbax checkpoints of a work directory, and loading a run back."""
 
+import contextlib
+import errno
 import os
-import pathlib
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +13,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lsjax import config as config_lib
-from lsjax import files, models, optim, step
+from lsjax import files, models, optim, parallel, step
+
+# What Orbax writes beside the arrays, with room to spare.
+_METADATA_BYTES = 1 << 18
 
 
 class CheckpointError(Exception):
@@ -22,7 +28,8 @@ class Checkpoints:
 
   def __init__(self, workdir: str | os.PathLike[str], *, keep: int | None = None):
     """Opens the directory: to keep the last `keep` of what is saved, or to read alone."""
-    self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
+    absolute = os.path.abspath(workdir) if files.is_local(workdir) else workdir
+    self.directory = files.path(absolute) / "checkpoints"
     options = ocp.CheckpointManagerOptions(create=False)
     if keep is not None:
       options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
@@ -33,8 +40,15 @@ class Checkpoints:
     return self._manager.latest_step()
 
   def save(self, at_step: int, state: step.TrainState) -> None:
-    """Copies the state off the device and writes it in the background; once per step."""
-    if self._manager.latest_step() != at_step:
+    """Copies the state off the device and writes it in the background; once per step.
+
+    Raises:
+      CheckpointError: if this one, or the one before, cannot be written.
+    """
+    if self._manager.latest_step() == at_step:
+      return
+    with self._writing():
+      self._check_space(state)
       self._manager.save(at_step, args=ocp.args.StandardSave(state))
 
   def restore(self, at_step: int, template: step.TrainState) -> step.TrainState:
@@ -56,17 +70,81 @@ class Checkpoints:
         at_step, args=ocp.args.StandardRestore(jax.tree.map(shape, template))
       )
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
-      why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-      raise CheckpointError(f"{self.directory / str(at_step)} cannot be read ({why})") from error
+      raise CheckpointError(
+        f"{self.directory / str(at_step)} cannot be read ({_one_line(error)})"
+      ) from error
+
+  def restore_newest(self, template: step.TrainState) -> tuple[int, step.TrainState | None]:
+    """Returns (step, state) of the newest checkpoint that can be read; (0, None) if there is none.
+
+    Newer ones that cannot be read are said and moved to unreadable_checkpoints/, so that the
+    run may save at their steps again.
+
+    Raises:
+      CheckpointError: if there are some and none can be read: then it is not one file's damage.
+    """
+    errors: list[CheckpointError] = []
+    for at_step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        state = self.restore(at_step, template)
+      except CheckpointError as error:
+        errors.append(error)
+        continue
+      for unreadable in errors:
+        if parallel.is_first_process():
+          print(f"{unreadable}; going on from step {at_step}")
+      self._set_aside([s for s in self._manager.all_steps() if s > at_step])
+      return at_step, state
+    if errors:
+      raise errors[0]
+    return 0, None
+
+  def _set_aside(self, steps: list[int]) -> None:
+    if not steps:
+      return
+    with self._writing():
+      parallel.barrier("read")
+      if parallel.is_first_process():
+        aside = self.directory.parent / "unreadable_checkpoints"
+        aside.mkdir(exist_ok=True)
+        for at_step in steps:
+          count = len(list(aside.iterdir()))
+          (self.directory / str(at_step)).rename(aside / f"{at_step}-{count}")
+      parallel.barrier("set aside")
+      self._manager.reload()
 
   def wait(self) -> None:
-    """Waits until everything is written."""
-    self._manager.wait_until_finished()
+    """Waits until everything is written; CheckpointError if it cannot be."""
+    with self._writing():
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits until everything is written, then lets go of the directory."""
-    self.wait()
-    self._manager.close()
+    try:
+      self.wait()
+    finally:
+      with contextlib.suppress(Exception):  # told by `wait` already
+        self._manager.close()
+
+  def _check_space(self, state: step.TrainState) -> None:
+    """Raises OSError if the disk is too full: halfway, background threads print tracebacks."""
+    if not files.is_local(self.directory):
+      return
+    needed = sum(x.nbytes for x in jax.tree.leaves(state)) + _METADATA_BYTES
+    free = shutil.disk_usage(self.directory).free
+    if free < needed:
+      raise OSError(errno.ENOSPC, f"{needed >> 10} KiB are needed, {free >> 10} KiB are free")
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:  # a full disk comes back from a thread as many kinds
+      raise CheckpointError(f"{self.directory} cannot be written ({_one_line(error)})") from error
+
+
+def _one_line(error: BaseException) -> str:
+  return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def build_model(config: config_lib.Config, inputs: dict[str, Any]) -> nn.Module:
@@ -113,7 +191,7 @@ def load_run(
   logits = model.apply(variables, images)
   ```
   """
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
   try:
     saved = files.read_json(workdir / "config.json")
     config = config_lib.from_config_dict(saved["config"])

@@ -25,12 +25,21 @@ flags.DEFINE_string(
   "$JAX_COMPILATION_CACHE_DIR, or lsjax/ in the user's cache directory.",
 )
 flags.DEFINE_string("profile", None, "Write a trace of the whole process for TensorBoard here.")
-BAD_INPUT, DIVERGED = 2, 3
+BAD_INPUT, DIVERGED, PEER_LOST = 2, 3, 4
+
+
+def line(message: str) -> str:
+  """Returns what is said of an end that is no result: one line."""
+  return f"lsjax: {' '.join(message.split())}"
 
 
 def fail(status: int, message: str) -> typing.NoReturn:
-  """Ends the process with one line on stderr."""
-  print(f"lsjax: {' '.join(message.split())}", file=sys.stderr)
+  """Ends the process with one line on stderr, without waiting for other processes of the job."""
+  print(line(message), file=sys.stderr)
+  if (jax := sys.modules.get("jax")) and jax.distributed.is_initialized():
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # the usual way out waits for all, and aborts if one is dead
   sys.exit(status)
 
 
@@ -61,8 +70,9 @@ def parser(check_name: Callable[[str], None]) -> Callable[[Sequence[str]], list[
       fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
     if len(rest) > 1:
       fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
-    if not FLAGS["verbosity"].present:  # Orbax reports every file it touches
-      logging.set_verbosity(logging.WARNING)
+    # Orbax reports every file it touches, and with a traceback what it raises as well.
+    if not FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.FATAL)
     return rest
 
   return parse
@@ -112,7 +122,11 @@ def config_name() -> str:
 
 
 def bad_input() -> tuple[type[Exception], ...]:
-  """Returns the errors that are the user's to mend: one line, status 2."""
+  """Returns the errors that are the user's to mend: one line, status 2.
+
+  An OSError that nobody made a sentence of (a full disk, a directory that vanished) names its
+  file itself.
+  """
   from lsjax import checkpoint, record
 
-  return (config_lib.ConfigError, record.WorkdirError, checkpoint.CheckpointError)
+  return (config_lib.ConfigError, record.WorkdirError, checkpoint.CheckpointError, OSError)

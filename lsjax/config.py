@@ -19,10 +19,11 @@ from typing import Annotated, Any, Literal
 import ml_collections
 
 DatasetName = Literal[
-  "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians"
+  "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians", "imagenet2012"
 ]
+STREAMED = ("imagenet2012",)  # read from disk while training, not held in memory
 NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
-ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56"]
+ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56", "resnet_v2_50"]
 LossName = Literal[
   "cross_entropy",
   "label_smoothing",
@@ -75,6 +76,8 @@ class Data:
   crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
   flip: bool = False  # random horizontal flip
   normalize: bool = True  # subtract the training mean, divide by the standard deviation
+  image_size: Positive = 224  # side of the crops, for data that is streamed
+  workers: Count = 0  # processes that decode streamed images; 0: threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Model:
   name: ModelName = "mlp"
   hidden: Positive = 256  # width of the MLP's hidden layer
   dtype: Literal["float32", "bfloat16"] = "float32"  # of activations
+  sync_batch_norm: bool = True  # statistics of a batch over all devices that share it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +112,17 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True)
 class Optim:
+  name: Literal["sgd", "lars"] = "sgd"  # with Nesterov momentum; LARS with plain momentum
   learning_rate: NonNegative = 0.1
   warmup_steps: Count = 0  # linear, from 0
   boundaries: tuple[int, ...] = ()  # steps at which the rate is multiplied by decay
   decay: Probability = 0.1
+  polynomial_steps: Count = 0  # after warm-up the rate falls to 0 at this step; 0: it does not
+  power: NonNegative = 2.0  # of that fall
   momentum: Annotated[float, Range(0, 1, open_high=True)] = 0.9
   weight_decay: NonNegative = 1e-4  # L2 on kernels, not on biases or BatchNorm
   clip_norm: NonNegative = 0.0  # global gradient norm; 0: no clipping
+  trust_coefficient: Annotated[float, Range(0, open_low=True)] = 0.001  # of LARS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -339,10 +347,34 @@ def _check_combinations(c: Config) -> None:
     fail("loss.alpha", c.loss.alpha, "backward correction inverts a matrix: alpha below 1")
   if c.loss.name == "smearing" and not c.loss.matrix:
     fail("loss.matrix", c.loss.matrix, "loss.name=smearing needs the path of a matrix")
+  if c.optim.polynomial_steps and c.optim.polynomial_steps <= c.optim.warmup_steps:
+    steps = c.optim.polynomial_steps
+    fail(
+      "optim.polynomial_steps",
+      steps,
+      f"must be 0 or above the {c.optim.warmup_steps} warm-up steps",
+    )
+  if c.data.name in STREAMED:
+    _check_streamed(c)
   if list(c.optim.boundaries) != sorted(set(c.optim.boundaries)):
     fail("optim.boundaries", c.optim.boundaries, "must increase strictly")
   if c.train.num_steps * c.train.batch_size >= 2**31:
     fail("train.num_steps", c.train.num_steps, "num_steps * batch_size must stay below 2^31")
+
+
+def _check_streamed(c: Config) -> None:
+  """Raises `ConfigError` for what streamed data does not do."""
+  why = f"data.name={c.data.name} is streamed, which does not do this"
+  if c.data.validation_examples:
+    fail("data.validation_examples", c.data.validation_examples, f"must be 0: {why}")
+  if c.data.crop_padding:
+    fail("data.crop_padding", c.data.crop_padding, f"must be 0: {why}; it has crops of its own")
+  if c.noise.kind == "given":
+    fail("noise.kind", c.noise.kind, f"must be drawn: {why}")
+  if c.train.steps_per_call > 1:
+    fail("train.steps_per_call", c.train.steps_per_call, f"must be 0 or 1: {why}")
+  if c.teacher is not None:
+    raise ConfigError(f"config.teacher: {why}")
 
 
 def _check_distillation(c: Config) -> None:

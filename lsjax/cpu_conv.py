@@ -23,12 +23,7 @@ def conv_general_dilated(
   rhs: jax.Array,
   window_strides: Sequence[int],
   padding: str | Sequence[tuple[int, int]],
-  *,
-  lhs_dilation: Any = None,
-  rhs_dilation: Any = None,
-  dimension_numbers: Any = None,
-  feature_group_count: int = 1,
-  precision: Any = None,
+  **options: Any,
 ) -> jax.Array:
   """Drop-in for `jax.lax.conv_general_dilated`, as `flax.linen.Conv` calls it.
 
@@ -37,11 +32,8 @@ def conv_general_dilated(
     rhs: [kh, kw, C, O].
     window_strides: two strides.
     padding: "SAME", "VALID" or ((top, bottom), (left, right)).
-    lhs_dilation: only 1 is supported; so are rhs_dilation and feature_group_count.
-    rhs_dilation: see lhs_dilation.
-    dimension_numbers: ignored; NHWC, HWIO is what flax passes.
-    feature_group_count: see lhs_dilation.
-    precision: ignored; the CPU has one.
+    **options: the others of the original. Layouts are ignored, because flax passes NHWC and
+      HWIO, and precision, because the CPU has one.
 
   Returns:
     [N, H', W', O].
@@ -49,8 +41,7 @@ def conv_general_dilated(
   Raises:
     NotImplementedError: for dilation or groups.
   """
-  del dimension_numbers, precision
-  _check(lhs_dilation, rhs_dilation, feature_group_count)
+  _check(**options)
   strides, pads = _geometry(lhs, rhs, window_strides, padding)
   if strides == (1, 1):
     return _conv(lhs, rhs, pads)
@@ -58,28 +49,20 @@ def conv_general_dilated(
 
 
 def im2col_conv_general_dilated(
-  lhs: jax.Array,
-  rhs: jax.Array,
-  window_strides: Sequence[int],
-  padding: str | Sequence[tuple[int, int]],
-  *,
-  lhs_dilation: Any = None,
-  rhs_dilation: Any = None,
-  dimension_numbers: Any = None,
-  feature_group_count: int = 1,
-  precision: Any = None,
+  lhs: jax.Array, rhs: jax.Array, window_strides: Any, padding: Any, **options: Any
 ) -> jax.Array:
   """The same by one matrix product over patches (im2col), whatever the strides.
 
   Packed by vmap over kernels it becomes one batched matrix product, where XLA's own
   convolution would become a grouped one. benchmarks/packing.py compares them.
   """
-  del dimension_numbers, precision
-  _check(lhs_dilation, rhs_dilation, feature_group_count)
+  _check(**options)
   return _patches_conv(lhs, rhs, *_geometry(lhs, rhs, window_strides, padding))
 
 
-def _check(lhs_dilation: Any, rhs_dilation: Any, feature_group_count: int) -> None:
+def _check(
+  lhs_dilation: Any = None, rhs_dilation: Any = None, feature_group_count: int = 1, **_: Any
+) -> None:
   dilated = {1} != {1, *(lhs_dilation or ()), *(rhs_dilation or ())}
   if dilated or feature_group_count != 1:
     raise NotImplementedError("dilated and grouped convolutions")

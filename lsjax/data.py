@@ -175,7 +175,7 @@ def _npz(path: str, given_labels: str) -> Dataset:
 
 def _tfds(name: str, data_dir: str) -> Dataset:
   """A prepared (or now to be prepared) TFDS directory, read without TensorFlow."""
-  with _quiet_tensorflow_datasets():
+  with quiet_tensorflow_datasets():
     import tensorflow_datasets as tfds
 
     builder = _builder(name, data_dir)
@@ -191,7 +191,7 @@ def _tfds(name: str, data_dir: str) -> Dataset:
 
 
 @contextlib.contextmanager
-def _quiet_tensorflow_datasets() -> Iterator[None]:
+def quiet_tensorflow_datasets() -> Iterator[None]:
   """Silences TFDS's warnings that TensorFlow and OpenCV are absent: nothing here needs them."""
   from absl import logging
 
@@ -228,9 +228,16 @@ def _decoded(tfds: Any, builder: Any, split: str) -> dict[str, np.ndarray]:
       f"must hold random-access files (array_record): {_one_line(error)}",
     )
   columns: dict[str, list[Any]] = {key: [] for key in ("id", "image", *labels)}
-  for example in tqdm(source, desc=f"decoding {builder.name} {split}", unit="image"):
-    for key, column in columns.items():
-      column.append(example[key])
+  try:
+    for example in tqdm(source, desc=f"decoding {builder.name} {split}", unit="image"):
+      for key, column in columns.items():
+        column.append(example[key])
+  except Exception as error:  # array_record, PNG and TFDS raise many kinds for a damaged file
+    config_lib.fail(
+      "data.data_dir",
+      str(builder.data_dir),
+      f"holds a {split} split that cannot be read ({_one_line(error)})",
+    )
   ids = np.array([i.decode() if isinstance(i, bytes) else i for i in columns.pop("id")])
   order = np.argsort(ids)  # storage order is a shuffle; ids are the original order
   arrays = {key: np.stack(column)[order] for key, column in columns.items()}

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from lsjax import config as config_lib
-from lsjax import experiment, record, teacher, train
+from lsjax import experiment, files, record, teacher, train
 
 
 def teacher_workdirs(
@@ -22,8 +22,8 @@ def teacher_workdirs(
   """
   if config.teacher is None:
     return []
-  named = [pathlib.Path(path) for path in config.teacher.workdir.split(",") if path]
-  beside = pathlib.Path(workdir).parent
+  named = [files.path(path) for path in config.teacher.workdir.split(",") if path]
+  beside = files.path(workdir).parent
   return named or [beside / config_lib.config_hash(config_lib.teacher_run(config))]
 
 
@@ -52,7 +52,7 @@ def teach_and_train(
     Lukasik et al., 2020, section 6: distillation from teachers trained on noisy labels.
   """
   assert config.teacher is not None
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
   finished = record.finished_result(config, workdir)
   if finished is not None:
     return finished, workdir

@@ -6,7 +6,7 @@ import importlib.metadata
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 import lsjax
-from lsjax import checkpoint, data, models, noise, parallel, sampling, step
+from lsjax import checkpoint, data, models, noise, parallel, sampling, step, stream
 from lsjax import config as config_lib
 from lsjax import teacher as teacher_lib
 from lsjax import transition as transition_lib
@@ -61,6 +61,9 @@ class Experiment:
     hparams: arrays of the step.
     devices: that train.
     teachers: that the run imitates; none for an ordinary run.
+    sources: "train" and "test" where the images are streamed; there are no splits then, and the
+      noise is that of the part of the training set which this process reads.
+    reader: of the sources.
   """
 
   config: config_lib.Config
@@ -71,7 +74,16 @@ class Experiment:
   model: nn.Module
   hparams: step.Hparams
   devices: list[jax.Device]
-  teachers: Sequence[teacher_lib.Teacher]
+  teachers: Sequence[teacher_lib.Teacher] = ()
+  sources: Mapping[str, stream.Source] = dataclasses.field(default_factory=dict)
+  reader: stream.Reader = dataclasses.field(default_factory=stream.Reader)
+
+  @property
+  def sizes(self) -> dict[str, int]:
+    """The number of examples of each split."""
+    if self.sources:
+      return {name: len(source) for name, source in self.sources.items()}
+    return {name: len(split.labels) for name, split in self.splits.items()}
 
 
 def load(config: config_lib.Config) -> data.Dataset:
@@ -100,6 +112,8 @@ def prepare(
     value = getattr(config.train, name)
     if value % len(devices):
       config_lib.fail(f"train.{name}", value, f"must be divisible by {len(devices)} devices")
+  if config.data.name in config_lib.STREAMED:
+    return _prepare_streamed(config, devices)
   noise_config, noise_seed = _noise_of(config, teachers)
   dataset = load(config) if dataset is None else dataset
   _check_images(config, dataset)
@@ -119,6 +133,55 @@ def prepare(
   for teacher in teachers:
     _check_teacher(run, teacher)
   return run
+
+
+# Of ImageNet's pixels, as torchvision and most recipes have them (times 255).
+_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def _prepare_streamed(config: config_lib.Config, devices: list[jax.Device]) -> Experiment:
+  """Opens the splits of streamed data and draws the noise of this process's part."""
+  index, count = parallel.process()
+  reader = stream.Reader(index, count, config.data.workers)
+  # The labelled images to test on are ImageNet's validation split.
+  sources = {
+    name: stream.open_split(config.data, split)
+    for name, split in (("train", "train"), ("test", "validation"))
+  }
+  train, test = sources["train"], sources["test"]
+  size = config.train.batch_size
+  if len(train) < size:
+    config_lib.fail("train.batch_size", size, f"must be at most the {len(train)} training images")
+  if not len(test):
+    config_lib.fail("data.name", config.data.name, "has an empty validation split")
+  ids, labels = train.labels(range(index, len(train), count))
+  matrix = _transition(config.noise, train.num_classes)
+  try:
+    noisy = noise.corrupt(labels, matrix, seed=config.seed.noise, ids=ids)
+  except ValueError as error:
+    config_lib.fail("data.data_dir", config.data.data_dir, str(error))
+  normalize = config.data.normalize
+  inputs = {
+    "num_classes": train.num_classes,
+    "mean": list(_IMAGENET_MEAN if normalize else (0.0,)),
+    "std": list(_IMAGENET_STD if normalize else (1.0,)),
+    "shape": [config.data.image_size, config.data.image_size, 3],
+    "dtype": "uint8",
+  }
+  hparams = step.make_hparams(config, matrix, train.num_classes)
+  model = checkpoint.build_model(config, inputs)
+  return Experiment(
+    config=config,
+    splits={},
+    noise_config=config.noise,
+    noise=noisy,
+    inputs=inputs,
+    model=model,
+    hparams=hparams,
+    devices=devices,
+    sources=sources,
+    reader=reader,
+  )
 
 
 def _noise_of(
@@ -182,6 +245,13 @@ def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) ->
       )
   except ValueError as error:
     config_lib.fail("noise.labels", config.labels, str(error))
+  assert dataset.train_labels is not None  # data.load has seen to it
+  matrix = _transition(config, num_classes)
+  return noise.corrupt(dataset.train_labels, matrix, seed=seed, ids=dataset.train_ids)
+
+
+def _transition(config: config_lib.Noise, num_classes: int) -> np.ndarray:
+  """Returns the matrix that a noise section asks for."""
   match config.kind:
     case "none":
       matrix = np.eye(num_classes)
@@ -204,8 +274,7 @@ def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) ->
     config_lib.fail(
       "noise.kind", config.kind, f"is for {len(matrix)} classes; the data has {num_classes}"
     )
-  assert dataset.train_labels is not None  # data.load has seen to it
-  return noise.corrupt(dataset.train_labels, matrix, seed=seed, ids=dataset.train_ids)
+  return matrix
 
 
 def _splits(

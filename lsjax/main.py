@@ -3,18 +3,29 @@
 The run lives in --workdir, by default runs/<config>/<config hash>. With a teacher in the
 config (configs/digits_distill.py) it trains the teacher first.
 
-Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverged,
-143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
+Several processes are one job with --distributed, or when the environment says so; the first of
+them writes. When one of them dies the others end.
+
+Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverged, 4 another
+process of the job was lost, 143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
 """
 
-import pathlib
+import os
 import sys
 from collections.abc import Sequence
 
-from absl import app
+from absl import app, flags
 
-from lsjax import cli
+from lsjax import cli, files
 from lsjax import config as config_lib
+
+flags.DEFINE_bool(
+  "distributed",
+  False,
+  "One job of several processes that JAX finds by itself (Cloud TPU, GKE, SLURM). Not needed "
+  "where the environment says so: several SLURM tasks, a TPU slice on GKE, or LSJAX_COORDINATOR, "
+  "LSJAX_NUM_PROCESSES and LSJAX_PROCESS_ID.",
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -25,12 +36,15 @@ def main(argv: Sequence[str]) -> None:
   except config_lib.ConfigError as error:
     cli.fail(cli.BAD_INPUT, str(error))
   default = f"runs/{cli.config_name()}/{config_lib.config_hash(config)}"
-  workdir = pathlib.Path(cli.FLAGS.workdir or default)
+  workdir = files.path(cli.FLAGS.workdir or default)
 
   # Here, so that bad input is told before JAX is imported.
-  from lsjax import distill, summary, train
+  import jax
+
+  from lsjax import cluster, distill, parallel, summary, train
 
   try:
+    cluster.initialize(cli.FLAGS.distributed, os.environ)
     with cli.jax_set_up():
       if config.teacher is None:
         result = train.train_and_evaluate(config, workdir)
@@ -39,8 +53,15 @@ def main(argv: Sequence[str]) -> None:
   except cli.bad_input() as error:
     cli.fail(cli.BAD_INPUT, str(error))
   except train.Stopped as stopped:
-    cli.fail(128 + stopped.signum, f"{stopped}; the same command resumes it")
-  print(summary.table(result, workdir))
+    # Together, unlike an error: what is said last is that the job's processes part.
+    print(cli.line(f"{stopped}; the same command resumes it"), file=sys.stderr)
+    sys.exit(128 + stopped.signum)
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    cli.fail(cli.PEER_LOST, f"another process of the job was lost ({str(error)[:200]})")
+  if parallel.is_first_process():
+    print(summary.table(result, workdir))
   if result["status"] == "diverged":
     sys.exit(cli.DIVERGED)
 

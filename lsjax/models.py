@@ -20,7 +20,9 @@ RESNET_STAGES = {
   "resnet32": ((5, 16, 1), (5, 32, 2), (5, 64, 2)),
   "resnet56": ((9, 16, 1), (9, 32, 2), (9, 64, 2)),
 }
-CONVOLUTIONAL = ("small_cnn", *RESNET_STAGES)
+# (blocks, inner filters, stride) of each stage of ResNet-50 (He et al., 2016, table 1).
+RESNET_50_STAGES = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))
+CONVOLUTIONAL = ("small_cnn", *RESNET_STAGES, "resnet_v2_50")
 
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -39,6 +41,7 @@ class _Network(nn.Module):
     std: likewise.
     dtype: of activations; parameters and logits stay float32.
     axis_name: of the devices whose batches share BatchNorm statistics, or None.
+    sync_batch_norm: whether they do; otherwise each device normalises by its own batch.
     convolution: in place of `jax.lax.conv_general_dilated`; None is the backend's best.
   """
 
@@ -47,6 +50,7 @@ class _Network(nn.Module):
   std: tuple[float, ...] = (1.0,)
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  sync_batch_norm: bool = True
   convolution: Callable[..., Any] | None = None
 
   @nn.compact
@@ -75,13 +79,13 @@ class _Network(nn.Module):
       use_running_average=not train,
       momentum=0.9,
       dtype=self.dtype,
-      axis_name=self.axis_name,
+      axis_name=self.axis_name if self.sync_batch_norm else None,
     )
 
-  def conv(self, features: int, stride: int = 1) -> Callable[[jax.Array], jax.Array]:
+  def conv(self, features: int, stride: int = 1, size: int = 3) -> Callable[[jax.Array], jax.Array]:
     return nn.Conv(
       features,
-      (3, 3),
+      (size, size),
       strides=stride,
       use_bias=False,
       dtype=self.dtype,
@@ -149,11 +153,42 @@ class ResNet(_Network):
     return x.mean((1, 2))
 
 
+class ResNetV2(_Network):
+  """ImageNet ResNet of pre-activation bottleneck blocks.
+
+  Attributes:
+    stages: (blocks, inner filters, stride of the first block) of each stage.
+
+  References:
+    He et al., "Identity mappings in deep residual networks", 2016; the stride is in the 3 x 3
+    convolution.
+  """
+
+  stages: tuple[tuple[int, int, int], ...] = RESNET_50_STAGES
+
+  def body(self, x: jax.Array, train: bool) -> jax.Array:
+    x = self.conv(64, 2, size=7)(x)
+    x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+    for blocks, filters, stage_stride in self.stages:
+      for block in range(blocks):
+        x = self._block(x, filters, stage_stride if block == 0 else 1, train)
+    return nn.relu(self.norm(train)(x)).mean((1, 2))
+
+  def _block(self, x: jax.Array, filters: int, stride: int, train: bool) -> jax.Array:
+    y = nn.relu(self.norm(train)(x))
+    same = x.shape[-1] == 4 * filters and stride == 1
+    shortcut = x if same else self.conv(4 * filters, stride, size=1)(y)
+    y = self.conv(filters, size=1)(y)
+    y = self.conv(filters, stride)(nn.relu(self.norm(train)(y)))
+    return shortcut + self.conv(4 * filters, size=1)(nn.relu(self.norm(train)(y)))
+
+
 _NETWORKS: dict[str, Callable[..., _Network]] = {
   "linear": Linear,
   "mlp": MLP,
   "small_cnn": SmallCNN,
   **{name: partial(ResNet, stages=stages) for name, stages in RESNET_STAGES.items()},
+  "resnet_v2_50": ResNetV2,
 }
 
 
@@ -184,5 +219,6 @@ def create(
     std=std,
     dtype=jnp.dtype(config.dtype),
     axis_name=axis_name,
+    sync_batch_norm=config.sync_batch_norm,
     **extra,
   )

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -129,15 +130,27 @@ def corrupt(
     raise ValueError(f"ids must be {len(labels)} integers or strings")
   if len(np.unique(ids)) != len(ids):
     raise ValueError("ids must be distinct: examples of one id would share their draw")
-  # Dividing by the last entry makes the last class of positive chance end at exactly 1.
-  cumulative = np.cumsum(matrix, axis=1)
-  cumulative /= cumulative[:, -1:]
-  draws = uniform(ids, seed=seed)
-  noisy = np.empty_like(labels)
-  for true in range(len(matrix)):
-    of_class = labels == true
-    noisy[of_class] = np.searchsorted(cumulative[true], draws[of_class], side="right")
+  noisy = Draw(matrix, seed)(labels, ids)
   return NoisyLabels(ids, noisy, labels, matrix, seed)
+
+
+class Draw:
+  """The draw of `corrupt` for examples as they come, in a stream for instance."""
+
+  def __init__(self, transition_matrix: np.ndarray, seed: int):
+    """Takes T[true, noisy], [L, L], that is a valid transition matrix, and the noise's seed."""
+    # Dividing by the last entry makes the last class of positive chance end at exactly 1.
+    cumulative = np.cumsum(transition_matrix, axis=1)
+    self.cumulative, self.seed = cumulative / cumulative[:, -1:], seed
+
+  def __call__(self, labels: np.ndarray, ids: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Returns the noisy labels, int32 [N], of examples with clean labels in [0, L)."""
+    draws = uniform(ids, seed=self.seed)
+    noisy = np.empty(len(labels), np.int32)
+    for true in np.unique(labels):
+      of_class = labels == true
+      noisy[of_class] = np.searchsorted(self.cumulative[true], draws[of_class], side="right")
+    return noisy
 
 
 def given(

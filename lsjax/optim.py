@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum, from arrays: changing a rate does not recompile."""
+"""SGD with Nesterov momentum, and LARS, from arrays: changing a rate does not recompile."""
 
 from typing import Any
 
@@ -23,18 +23,26 @@ class OptimParams:
     warmup_steps: of a linear rise from 0.
     boundaries: steps at which the rate is multiplied by `decay`, [k], k at least 1.
     decay: the factor.
+    polynomial_steps: where the rate reaches 0.
+    power: of that fall; 0 for none.
     momentum: in [0, 1).
     weight_decay: L2 factor, on kernels alone.
     clip_norm: largest global norm of the gradient; infinity for none.
+    trust_coefficient: of LARS.
+    name: of the optimiser: its structure, no array.
   """
 
   learning_rate: Leaf
   warmup_steps: Leaf
   boundaries: Leaf
   decay: Leaf
+  polynomial_steps: Leaf
+  power: Leaf
   momentum: Leaf
   weight_decay: Leaf
   clip_norm: Leaf
+  trust_coefficient: Leaf
+  name: str = flax.struct.field(pytree_node=False)
 
 
 def from_config(config: config_lib.Optim) -> OptimParams:
@@ -46,29 +54,55 @@ def from_config(config: config_lib.Optim) -> OptimParams:
     # empty array for several CPU devices.
     boundaries=np.array([*config.boundaries, np.iinfo(np.int32).max], np.int32),
     decay=np.float32(config.decay),
+    polynomial_steps=np.int32(config.polynomial_steps or np.iinfo(np.int32).max),
+    power=np.float32(config.power if config.polynomial_steps else 0),
     momentum=np.float32(config.momentum),
     weight_decay=np.float32(config.weight_decay),
     clip_norm=np.float32(config.clip_norm or np.inf),
+    trust_coefficient=np.float32(config.trust_coefficient),
+    name=config.name,
   )
 
 
 def learning_rate(params: OptimParams, step: Array | int) -> Array:
-  """Returns the rate of a step: linear warm-up, then a factor `decay` for each boundary passed."""
+  """Returns the rate of a step.
+
+  A linear warm-up, then a factor `decay` for each boundary passed, and (1 - t)^power with t from
+  0 after warm-up to 1 at `polynomial_steps`.
+  """
   warmup = jnp.minimum(1.0, (step + 1) / jnp.maximum(params.warmup_steps, 1))
   passed = jnp.sum(jnp.asarray(step) >= params.boundaries)
-  return params.learning_rate * warmup * params.decay**passed
+  span = jnp.asarray(params.polynomial_steps - params.warmup_steps, jnp.float32)
+  left = 1 - jnp.maximum(step - params.warmup_steps, 0) / span
+  fall = jnp.where(params.power > 0, jnp.maximum(left, 0) ** params.power, 1)
+  return params.learning_rate * warmup * params.decay**passed * fall
 
 
-def sgd(params: OptimParams, step: Array | int) -> optax.GradientTransformation:
-  """Builds the transformation of one step: clip, decay, Nesterov momentum, scale.
+def transformation(params: OptimParams, step: Array | int) -> optax.GradientTransformation:
+  """Builds the transformation of one step: clip, then SGD or LARS.
 
-  Its state has the same structure whatever the numbers are.
+  SGD: weight decay, Nesterov momentum, scale. LARS (You et al., 2017, "Large batch training of
+  convolutional networks"): weight decay, the layer's trust ratio, scale, momentum; biases and
+  norms have neither decay nor ratio. The state has the same structure whatever the numbers are.
   """
+  rate = learning_rate(params, step)
+  if params.name == "lars":
+    return optax.chain(
+      optax.clip_by_global_norm(params.clip_norm),
+      optax.lars(
+        rate,
+        weight_decay=params.weight_decay,
+        weight_decay_mask=kernels,
+        trust_coefficient=params.trust_coefficient,
+        trust_ratio_mask=kernels,
+        momentum=params.momentum,
+      ),
+    )
   return optax.chain(
     optax.clip_by_global_norm(params.clip_norm),
     optax.add_decayed_weights(params.weight_decay, mask=kernels),
     optax.trace(decay=params.momentum, nesterov=True),
-    optax.scale(-learning_rate(params, step)),
+    optax.scale(-rate),
   )
 
 

@@ -7,7 +7,7 @@ its own, without any collective. Images are there once per device whatever the r
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lsjax import augment, metrics, sampling, step
@@ -41,12 +42,48 @@ def no_teacher(teacher: Any, images: Array, indices: Array) -> None:
   del teacher, images, indices
 
 
+def is_first_process() -> bool:
+  """Whether this process writes what a job of several processes writes once."""
+  return jax.process_index() == 0
+
+
+def process() -> tuple[int, int]:
+  """Returns (index of this process, how many there are)."""
+  return jax.process_index(), jax.process_count()
+
+
+def sum_over_processes(x: np.ndarray) -> np.ndarray:
+  """Returns the sum of an array over all processes; all of them must ask."""
+  if jax.process_count() == 1:
+    return x
+  return np.asarray(multihost_utils.process_allgather(x)).sum(0)
+
+
+def any_process(flag: bool) -> bool:
+  """Returns whether the flag is set in any process; all of them must ask."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def barrier(name: str) -> None:
+  """Waits until every process of the job is here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
 def devices(num_devices: int) -> list[jax.Device]:
-  """Returns the first devices of this process; 0 means all.
+  """Returns the first devices of this process; 0 means all, of every process.
 
   Raises:
-    config.ConfigError: if there are not as many.
+    config.ConfigError: if there are not as many, or for part of them in a job of several
+      processes.
   """
+  if jax.process_count() > 1:
+    if num_devices:
+      why = f"must be 0, all devices, in a job of {jax.process_count()} processes"
+      config_lib.fail("train.num_devices", num_devices, why)
+    return jax.devices()
   local = jax.local_devices()
   if num_devices > len(local):
     config_lib.fail("train.num_devices", num_devices, f"there are {len(local)} local devices")
@@ -56,6 +93,9 @@ def devices(num_devices: int) -> list[jax.Device]:
 @dataclasses.dataclass(frozen=True)
 class Layout:
   """Where runs go.
+
+  In a job of several processes the devices are those of all of them and share each batch; every
+  process has its own copy of what is replicated.
 
   Attributes:
     devices: that are used.
@@ -103,11 +143,28 @@ class Layout:
     host = jax.device_get(tree)
     return host if self.shared else jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), host)
 
+  def split(self, tree: Any) -> Any:
+    """Divides this process's part of a batch over its devices: [n, ...] to [devices, ..., ...]."""
+    count = len(self._local)
+    return jax.tree.map(lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), tree)
+
+  @property
+  def _local(self) -> list[tuple[int, jax.Device]]:
+    """This process's devices with their places among all."""
+    here = jax.process_index()
+    return [(i, d) for i, d in enumerate(self.devices) if d.process_index == here]
+
   def _sharding(self, spec: PartitionSpec) -> NamedSharding:
-    return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), spec)
+    return NamedSharding(Mesh(np.array([d for _, d in self._local]), (AXIS,)), spec)
 
   def compile(
-    self, f: Callable[..., Any], *, common: int, num_args: int, donate: int | None = None
+    self,
+    f: Callable[..., Any],
+    *,
+    common: int,
+    num_args: int,
+    split: int = 0,
+    donate: int | None = None,
   ) -> Callable[..., Any]:
     """Compiles f(part, *common arguments, *arguments of one run) for all runs at once.
 
@@ -115,6 +172,8 @@ class Layout:
       f: of one run; part says which part of each batch is this device's.
       common: how many arguments after `part` are the same for all runs.
       num_args: of arguments after `part`.
+      split: how many of the common arguments, the first of them, have a leading axis of this
+        process's devices.
       donate: index, counted from `part`, of an argument whose memory is given to the result.
 
     Returns:
@@ -129,12 +188,13 @@ class Layout:
     compiled = jax.pmap(
       on_device,
       axis_name=AXIS,
-      in_axes=(0,) + (None,) * common + (axis,) * (num_args - common),
+      in_axes=(0,) * (1 + split) + (None,) * (common - split) + (axis,) * (num_args - common),
       out_axes=axis,
       donate_argnums=() if donate is None else donate,
       devices=self.devices,
     )
-    part = np.arange(len(self.devices)) if self.shared else np.zeros(len(self.devices), int)
+    places = [i if self.shared else 0 for i, _ in self._local]
+    part = np.array(places)
     return lambda *args: compiled(part, *args)
 
   @staticmethod
@@ -280,6 +340,67 @@ def make_evaluate(
     return jax.tree.map(lambda *x: np.sum(np.array(x, np.float64), axis=0), *fetched)
 
   return evaluate
+
+
+@_once
+def make_streamed_train_call(
+  model: nn.Module, layout: Layout
+) -> Callable[..., tuple[step.TrainState, step.Progress]]:
+  """Compiles a training step of one run on a batch that comes from the host.
+
+  Returns:
+    call((images, labels), state, hparams) -> (state, progress); the batch as `Layout.split` of
+    this process's part of it, the rest as for `make_train_call`.
+  """
+  train_step = step.make_train_step(model, layout.axis_name)
+
+  def call(part: Array, batch: Any, state: step.TrainState, hparams: step.Hparams) -> Any:
+    del part
+    images, labels = batch
+    state = train_step(state, step.Batch(images, labels), hparams)
+    return state, state.progress
+
+  return layout.compile(call, common=1, split=1, num_args=3, donate=2)
+
+
+@_once
+def make_streamed_evaluate(
+  model: nn.Module, layout: Layout
+) -> Callable[..., dict[str, np.ndarray]]:
+  """Compiles the evaluation of a split that is streamed.
+
+  Returns:
+    evaluate(batches, variables) -> sums of `metrics.batch_sums` over the whole split, in float64
+    on the host, with a leading axis of one run. batches: an iterable of (images, labels, true
+    labels, where), this process's part of each batch; every process has equally many.
+  """
+
+  def batch(part: Array, arrays: Any, variables: Any) -> Any:
+    del part
+    images, labels, true, where = arrays
+    logits: Any = model.apply(variables, images)
+    return jax.lax.psum(metrics.batch_sums(logits, labels, true, where), AXIS)
+
+  compiled = layout.compile(batch, common=1, split=1, num_args=2)
+
+  def evaluate(batches: Iterable[Any], variables: Any) -> dict[str, np.ndarray]:
+    total: Any = None
+    before: Any = None
+    for arrays in batches:
+      sums = compiled(layout.split(arrays), variables)
+      # One batch late, so that the device works while the next is read.
+      total, before = _added(total, layout.fetch(before) if before is not None else None), sums
+    return _added(total, layout.fetch(before))
+
+  return evaluate
+
+
+def _added(total: Any, sums: Any) -> Any:
+  """Returns total + sums in float64; None is nothing yet."""
+  if sums is None:
+    return total
+  sums = jax.tree.map(lambda x: np.asarray(x, np.float64), sums)
+  return sums if total is None else jax.tree.map(np.add, total, sums)
 
 
 @_once

@@ -191,7 +191,7 @@ def init_state(
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=variables.get("batch_stats", {}),
-    opt_state=optim.sgd(optimiser, 0).init(params),
+    opt_state=optim.transformation(optimiser, 0).init(params),
     # Each its own buffer: a donated one may not appear twice.
     progress=Progress(
       loss=jnp.zeros(()),
@@ -245,7 +245,7 @@ def make_train_step(model: nn.Module, axis_name: str | None = None) -> TrainStep
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     correct = (logits.argmax(-1) == batch.labels).astype(jnp.float32).mean()
     loss, correct, grads, batch_stats = mean((loss, correct, grads, batch_stats))
-    updates, opt_state = optim.sgd(hparams.optim, state.step).update(
+    updates, opt_state = optim.transformation(hparams.optim, state.step).update(
       grads, state.opt_state, state.params
     )
     params = jax.tree.map(jnp.add, state.params, updates)

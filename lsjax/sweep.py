@@ -137,7 +137,9 @@ class Sweep:
           any_free = True
           experiments = [self._prepare(run) for run in mine]
           workdirs = [run.workdir for run in mine]
-          train.train_runs(experiments, workdirs, layout, stop=self.stop, bar=self.bar)
+          # If steps differ after all, the next look groups the runs anew.
+          with contextlib.suppress(record.StepsDifferError):
+            train.train_runs(experiments, workdirs, layout, stop=self.stop, bar=self.bar)
     return any_free
 
   def _labels_of(self, run: Run) -> str:
@@ -252,7 +254,7 @@ def _timed(pool: pathlib.Path, shard: tuple[int, int], steps: int) -> Iterator[N
 def _has_teacher(run: Run) -> bool:
   """Returns whether a student's teachers have not diverged; True for an ordinary run."""
   for workdir in distill.teacher_workdirs(run.config, run.workdir):
-    result = pathlib.Path(workdir) / "result.json"
+    result = workdir / "result.json"
     if result.exists() and files.read_json(result)["status"] != "finished":
       return False
   return True
@@ -339,6 +341,9 @@ def main(argv: Sequence[str]) -> None:
   del argv
   if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+  if "://" in (FLAGS.workdir or ""):
+    why = "must be on a disk: the processes of a sweep share it by locks, which a bucket has not"
+    cli.fail(cli.BAD_INPUT, f"--workdir = {FLAGS.workdir!r}: {why}")
   pool = pathlib.Path(FLAGS.workdir or f"runs/{cli.config_name()}")
   try:
     planned = cells.plan(FLAGS.config)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -71,19 +70,19 @@ def load(workdir: str | os.PathLike[str]) -> Teacher:
     config.ConfigError: one line, if there is no run, or none that has finished.
     checkpoint.CheckpointError: if the checkpoint of its last step is missing or unreadable.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = files.path(workdir)
 
   def fail(why: str) -> Any:
     config_lib.fail("teacher.workdir", str(workdir), why)
 
-  if not (workdir / "config.json").is_file():
+  if not (workdir / "config.json").exists():
     fail("there is no run (no config.json)")
-  if not (workdir / "result.json").is_file():
+  if not (workdir / "result.json").exists():
     fail("is not finished (no result.json); run it to its end first")
   try:
     result = files.read_json(workdir / "result.json")
     description = files.read_json(workdir / "config.json")
-    with np.load(workdir / "noise.npz", allow_pickle=False) as noise:
+    with (workdir / "noise.npz").open("rb") as f, np.load(f, allow_pickle=False) as noise:
       ids, sha256 = noise["ids"], str(noise["sha256"])
     if result["status"] != "finished":
       fail(f"did not finish well (status {result['status']})")

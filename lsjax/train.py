@@ -13,16 +13,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax import diagnostics, experiment, metrics, models, parallel, record, step
+from lsjax import experiment, metrics, parallel, record, step
+from lsjax import feed as feed_lib
 from lsjax import teacher as teacher_lib
 
 
@@ -58,7 +57,7 @@ def train_and_evaluate(
     config.ConfigError: if the config does not fit the data; nothing is written.
     record.WorkdirError: if the directory belongs to another config, is in use by another
       process, or cannot be written.
-    checkpoint.CheckpointError: if the newest checkpoint cannot be read.
+    checkpoint.CheckpointError: if no checkpoint of several can be read, or one not written.
     Stopped: after SIGTERM or SIGINT, once a checkpoint is written.
   """
   finished = record.finished_result(config, workdir)
@@ -66,12 +65,19 @@ def train_and_evaluate(
     return finished
   run = experiment.prepare(config, teachers)
   layout = parallel.Layout(tuple(run.devices), shared=True)
-  initial = record.latest_step(workdir)
-  if initial:
-    print(f"resuming {workdir} at step {initial}")
-  bar = tqdm(total=config.train.num_steps, initial=initial, unit="step", leave=False)
-  with bar, record.claim(workdir), stop_signals() as stop:
-    (result,) = train_runs([run], [workdir], layout, stop=stop, bar=bar)
+  first = parallel.is_first_process()
+  with (
+    record.claim(workdir),
+    tqdm(total=config.train.num_steps, unit="step", leave=False, disable=not first) as bar,
+    stop_signals() as stop,
+    _Loop([run], layout, stop, bar) as loop,
+  ):
+    loop.open([workdir])
+    if loop.step and first:
+      print(f"resuming {workdir} at step {loop.step}")
+      bar.initial = bar.n = loop.step
+    loop.run()
+    (result,) = loop.results
   return result
 
 
@@ -97,12 +103,13 @@ def train_runs(
     The content of each result.json.
 
   Raises:
-    As `train_and_evaluate`.
+    record.StepsDifferError: if the newest readable checkpoints are not of one step after all;
+      what could not be read is out of the way then. Else as `train_and_evaluate`.
   """
   with _Loop(runs, layout, stop, bar) as loop:
     loop.open(workdirs)
     loop.run()
-    return [r.result for r in loop.records if r.result is not None]
+    return loop.results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +143,7 @@ def time_run(run: experiment.Experiment, layout: parallel.Layout) -> Timing:
     steps = min(loop.call_steps, train.num_steps)
     # Each twice: the first time compiles.
     calls = [seconds(lambda: loop._call(steps)) for _ in range(2)]
-    evaluations = [seconds(lambda: [loop._sums(s) for s in loop.splits]) for _ in range(2)]
+    evaluations = [seconds(loop.evaluate) for _ in range(2)]
     writes = [seconds(lambda: write(loop)) for _ in range(2)]
   times = -(-train.num_steps // train.eval_every)
   return Timing(
@@ -209,12 +216,6 @@ def stop_signals() -> Iterator[list[int]]:
       signal.signal(signum, handler)
 
 
-@lru_cache(maxsize=64)
-def _with_features(model: nn.Module) -> Any:
-  """Returns apply(variables, images) -> (logits, features); one function per model."""
-  return lambda variables, images: model.apply(variables, images, features=True)
-
-
 @dataclasses.dataclass
 class _Pending:
   """A dispatched call whose outcome has not been fetched."""
@@ -244,70 +245,20 @@ class _Loop:
     self.pending: _Pending | None = None
     self.mark: tuple[int, float] | None = None  # step and time from which speed counts
     self.paused = 0.0  # seconds spent on evaluation
-    splits = runs[0].splits
-    self.images = {name: layout.replicate(splits[name].source) for name in ("train", "test")}
-    self.splits = {
-      name: layout.place([r.splits[name].arrays for r in self.lanes]) for name in splits
-    }
-    self.hparams = layout.place([r.hparams for r in self.lanes])
-    self.evaluate = self._evaluate_of(self.model)
-    self._place_teachers()
-    self.call_steps = self.config.train.steps_per_call or parallel.steps_per_call(
-      self.config.model.name in models.CONVOLUTIONAL
-    )
-
-  def _images_of(self, split: str) -> jax.Array:
-    """What is held out comes from the training images."""
-    return self.images["test" if split == "test" else "train"]
-
-  def _evaluate_of(self, model: nn.Module) -> Any:
-    return parallel.make_evaluate(model, self.layout, batch_size=self.config.train.eval_batch_size)
-
-  def _predict(self, apply: Any, variables: Any, split: str) -> Any:
-    predict = parallel.make_predict(
-      apply, self.layout, batch_size=self.config.train.eval_batch_size
-    )
-    return predict(self._images_of(split), variables, self.splits[split][0])
-
-  def _place_teachers(self) -> None:
-    """Sets the teachers' logits of all plain images, and what a training call asks for."""
-    self.teacher_fn: parallel.TeacherFn = parallel.no_teacher
-    self.teacher: Any = None
-    self.teacher_logits: dict[str, Any] = dict.fromkeys(self.splits)
-    if self.config.teacher is None or self.config.student is None:
-      return
-    variables = self.layout.place([tuple(t.variables for t in r.teachers) for r in self.lanes])
-    self._check_teachers(variables)
-    apply = teacher_lib.ensemble(tuple(t.model for t in self.runs[0].teachers))
-    for split in self.splits:
-      self.teacher_logits[split] = self.layout.place(list(self._predict(apply, variables, split)))
-    if self.config.student.beta == 0:  # compared with the teacher, but trained as an ordinary run
-      return
-    if self.config.teacher.targets == "cached":
-      self.teacher_fn, self.teacher = teacher_lib.from_table, self.teacher_logits["train"]
-    else:
-      self.teacher_fn, self.teacher = teacher_lib.from_images(apply), variables
-
-  def _check_teachers(self, variables: Any) -> None:
-    """Evaluates the frozen teachers on the test set: their own results must come out."""
-    for i, teacher in enumerate(self.runs[0].teachers):
-      sums = self._evaluate_of(teacher.model)(
-        self.images["test"], variables[i], *self.splits["test"], None
-      )
-      for run, correct, examples in zip(self.runs, sums["correct"], sums["examples"]):
-        run.teachers[i].check_accuracy(float(correct) / float(examples))
+    self.feed = feed_lib.create(self.lanes, layout, self.model)
+    self.call_steps = self.config.train.steps_per_call or self.feed.steps_per_call
 
   def open(self, workdirs: Sequence[str | os.PathLike[str]]) -> None:
     """Opens the work directories and sets the state: initial, or of their checkpoints."""
     for run, workdir in zip(self.runs, workdirs, strict=True):
       self.records.append(record.Record(run, workdir))
-    (self.step,) = {r.step for r in self.records}
+    steps = sorted({r.step for r in self.records})
+    if len(steps) > 1:
+      raise record.StepsDifferError(f"a pack would go on from steps {steps}")
+    (self.step,) = steps
     self.state = self._initial_state()
-    if self.step:
-      states = self._states()
-      restored = [
-        r.checkpoints.restore(self.step, s) for r, s in zip(self.records, states, strict=False)
-      ]
+    restored = [r.state for r in self.records if r.state is not None]
+    if restored:
       idle = len(self.lanes) - len(restored)
       self.state = self.layout.place([*restored, *[restored[-1]] * idle])
 
@@ -315,7 +266,7 @@ class _Loop:
     init = parallel.make_init(self.model, self.layout)
     optimisers = self.layout.place([r.hparams.optim for r in self.lanes])
     seeds = self.layout.place([np.uint32(r.config.seed.init) for r in self.lanes])
-    return init(self.images["train"], optimisers, seeds)
+    return init(self.feed.an_image, optimisers, seeds)
 
   def _states(self) -> list[step.TrainState]:
     """Returns the state of each run, and of idle places, on the host."""
@@ -325,7 +276,10 @@ class _Loop:
   def __enter__(self) -> "_Loop":
     return self
 
-  def __exit__(self, *_: object) -> None:
+  def __exit__(self, kind: type | None, *_: object) -> None:
+    self.feed.close()
+    if kind not in (None, Stopped) and parallel.process()[1] > 1:
+      return  # to close is to wait for the other processes, of which one may be gone
     for one in self.records:
       one.close()
 
@@ -333,6 +287,11 @@ class _Loop:
   def live(self) -> list[tuple[int, record.Record]]:
     """Runs that have not ended, with their places."""
     return [(i, r) for i, r in enumerate(self.records) if r.result is None]
+
+  @property
+  def results(self) -> list[dict[str, Any]]:
+    """The content of each result.json that is written."""
+    return [r.result for r in self.records if r.result is not None]
 
   def run(self) -> None:
     """Trains from the current step to the last and ends every run."""
@@ -346,10 +305,10 @@ class _Loop:
       if last or self.step % checkpointing.every == 0:
         self._flush()
         self._save()
-      if self.stop and not last:
+      if not last and parallel.any_process(bool(self.stop)):
         self._flush()
         self._save()
-        raise Stopped(self.stop[0], self.step)
+        raise Stopped(next(iter(self.stop), signal.SIGTERM), self.step)
     self._finish()
 
   def _dispatch(self) -> None:
@@ -364,18 +323,7 @@ class _Loop:
 
   def _call(self, num_steps: int) -> step.Progress:
     """Dispatches steps of all runs; returns their progress, not yet fetched."""
-    call = parallel.make_train_call(
-      self.model,
-      self.config.data,
-      self.layout,
-      batch_size=self.config.train.batch_size,
-      num_steps=num_steps,
-      teacher_fn=self.teacher_fn,
-    )
-    examples, labels, _ = self.splits["train"]
-    self.state, progress = call(
-      self.images["train"], self.state, examples, labels, self.hparams, self.teacher
-    )
+    self.state, progress = self.feed.train(self.state, self.step, num_steps)
     self.step += num_steps
     return progress
 
@@ -415,8 +363,8 @@ class _Loop:
   def _evaluate(self) -> None:
     """Evaluates every split at the current step and logs a row each."""
     started = time.perf_counter()
-    for name in self.splits:
-      sums = self._sums(name)
+    for name in self.feed.evaluated:
+      sums = self.feed.sums(name, self.state.variables)
       for i, one in self.live:
         mine = {key: value[i] for key, value in sums.items()}
         if not math.isfinite(mine["nll"]):
@@ -426,10 +374,9 @@ class _Loop:
         one.log({"step": self.step, "split": name, **values, **metrics.imitation(mine)})
     self.paused += time.perf_counter() - started
 
-  def _sums(self, split: str) -> dict[str, np.ndarray]:
-    """Returns the metrics' sums of every run over a split."""
-    of_runs = (*self.splits[split], self.teacher_logits[split])
-    return self.evaluate(self._images_of(split), self.state.variables, *of_runs)
+  def evaluate(self) -> list[dict[str, np.ndarray]]:
+    """Returns the metrics' sums of every split."""
+    return [self.feed.sums(name, self.state.variables) for name in self.feed.evaluated]
 
   def _save(self) -> None:
     states = self._states()
@@ -440,17 +387,6 @@ class _Loop:
     """Ends the runs that are still there, with what their networks say of the data."""
     if not self.live:
       return
-    apply = _with_features(self.model)
-    said = {name: self._predict(apply, self.state.variables, name) for name in ("train", "test")}
-    heads = self.layout.fetch(self.state.params["head"])
+    said = self.feed.diagnostics(self.state, [i for i, _ in self.live])
     for i, one in self.live:
-      splits = {
-        name: {
-          "logits": logits[i],
-          "features": features[i],
-          "labels": one.experiment.splits[name].labels,
-          "true_labels": one.experiment.splits[name].true_labels,
-        }
-        for name, (logits, features) in said.items()
-      }
-      one.finish(diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i]))
+      one.finish(said[i])

@@ -1,6 +1,7 @@
 """Data sets: the user's npz, small TFDS directories of the real features, what is refused."""
 
 import io
+import shutil
 import tarfile
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_tfds_is_prepared_and_read_without_tensorflow(tmp_path, monkeypatch, nam
   """The real builder on an archive in CIFAR's own format, its download replaced by a file."""
   import sys
 
-  with data._quiet_tensorflow_datasets():
+  with data.quiet_tensorflow_datasets():
     from tensorflow_datasets.core.download import download_manager
 
   classes, num_labels, per_file = {"cifar10": (10, 1, 4), "cifar100": (100, 2, 20)}[name]
@@ -159,6 +160,20 @@ def test_tfds_is_prepared_and_read_without_tensorflow(tmp_path, monkeypatch, nam
   cache = next((tmp_path / "tfds").glob("*/*/lsjax_train_*.npz"))
   cache.write_bytes(b"cut off")
   np.testing.assert_array_equal(data.load(config).train_images, first.train_images)
+  # A damaged record, then a directory that is gone: one line each.
+  cache.unlink()
+  record = next(cache.parent.glob("*train.array_record*"))
+  content = bytearray(record.read_bytes())
+  content[len(content) // 3 : len(content) // 3 + 4000] = bytes(4000)
+  record.write_bytes(content)
+  with pytest.raises(config_lib.ConfigError, match="train split that cannot be read") as caught:
+    data.load(config)
+  assert "\n" not in str(caught.value)
+  assert not cache.exists()
+  shutil.rmtree(tmp_path / "tfds")
+  monkeypatch.setattr(data, "_check_reachable", lambda url: 1 / 0)
+  with pytest.raises(config_lib.ConfigError, match="cannot be prepared"):
+    data.load(config)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10_n"])

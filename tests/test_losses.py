@@ -250,3 +250,21 @@ def test_bad_arrays(name, logits, labels):
 def test_bad_parameters(name, kwargs, message, logits, labels):
   with pytest.raises(ValueError, match=message):
     getattr(losses, name)(logits, labels, **kwargs)
+
+
+@pytest.mark.parametrize("name", ["forward_correction", "smeared_forward"])
+def test_many_labels_take_no_temporary_of_their_square(name):
+  """Value and gradient need a few arrays of batch x L beside the matrix, not one of L x L."""
+  size, batch = 2000, 16
+  keywords = {"forward_correction": ("transition",), "smeared_forward": ("matrix", "transition")}
+
+  def mean(logits, labels, *matrices):
+    keyed = dict(zip(keywords[name], matrices))
+    return getattr(losses, name)(logits, labels, **keyed).mean()
+
+  shapes = [((batch, size), jnp.float32), ((batch,), jnp.int32)]
+  shapes += [((size, size), jnp.float32)] * len(keywords[name])
+  compiled = (
+    jax.jit(jax.value_and_grad(mean)).lower(*(jax.ShapeDtypeStruct(*s) for s in shapes)).compile()
+  )
+  assert compiled.memory_analysis().temp_size_in_bytes < 20 * 4 * batch * size < 4 * size**2 / 5

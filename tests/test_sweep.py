@@ -1,12 +1,9 @@
 """Sweeps: cells, packing that changes nothing, resuming, shards and one diverged run."""
 
-import json
-import os
 import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import ml_collections
@@ -408,58 +405,6 @@ class TestSweep:
     assert text.count("program: mlp on digits, 6 steps") == 2
     assert "estimate: " in text
     assert not (tmp_path / "pool").exists()
-
-
-def test_command_killed_three_times(tmp_path):
-  """SIGKILL at three moments of the real command; the report is that of an uninterrupted one."""
-  args = [
-    sys.executable,
-    "-m",
-    "lsjax.sweep",
-    "--config=configs/sweeps/digits_distill.py",
-    "--config.seeds=1",
-    "--config.base.train.num_steps=600",
-    "--config.base.train.eval_every=200",
-    "--config.base.checkpoint.every=200",
-  ]
-  env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-
-  def start(pool):
-    return subprocess.Popen(
-      [*args, f"--workdir={pool}"],
-      cwd=ROOT,
-      env=env,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-
-  def finish(pool):
-    process = start(pool)
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert f"report: {pool / 'report.html'}" in out
-
-  for pattern, count in (("*/checkpoints/200", 1), ("*/result.json", 3), ("*/result.json", 10)):
-    process = start(tmp_path / "parts")
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / "parts").glob(pattern))) < count:
-      assert time.monotonic() < deadline
-      assert process.poll() is None, process.communicate()
-      time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert not (tmp_path / "parts/report.md").exists()
-  finish(tmp_path / "parts")
-  finish(tmp_path / "whole")
-  assert (tmp_path / "parts/results.json").read_bytes() == (
-    tmp_path / "whole/results.json"
-  ).read_bytes()
-  claims = [
-    json.loads((tmp_path / p / "report.json").read_text())["claims"] for p in ("parts", "whole")
-  ]
-  assert claims[0] == claims[1]
-  assert "3 more were killed" in (tmp_path / "parts/report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_learning_rate_and_clipping():
     config_lib.Optim(learning_rate=1.0, clip_norm=1.0, weight_decay=0.0, momentum=0.0)
   )
   gradient = {"k": jnp.array([[3.0, 4.0]])}
-  transform = optim.sgd(clipped, 0)
+  transform = optim.transformation(clipped, 0)
   update, _ = transform.update(gradient, transform.init(gradient), gradient)
   np.testing.assert_allclose(update["k"], [[-0.6, -0.8]], rtol=1e-5)
 
@@ -389,3 +389,39 @@ def test_given_labels_without_clean_ones(tmp_path, make_config):
   assert final["memorisation"] is final["true_accuracy"] is None
   with np.load(tmp_path / "run/noise.npz") as saved:
     assert "clean_labels" not in saved.files
+
+
+def held_bytes(runs, layout):
+  """Bytes of all arrays on devices while a pack is in the loop, before its first step."""
+  before = sum(x.nbytes for x in jax.live_arrays())
+  with train._Loop(runs, layout, [], train.tqdm(disable=True)) as loop:
+    loop.state = loop._initial_state()
+    return sum(x.nbytes for x in jax.live_arrays()) - before
+
+
+def test_memory_of_a_pack(make_config):
+  """One more run costs its state, examples, labels and hyper-parameters; the images are shared."""
+  runs = [experiment.prepare(make_config(**{"seed.data": seed})) for seed in range(4)]
+  held = {
+    width: held_bytes(runs[:width], parallel.Layout(tuple(jax.devices()[:1]), width=width))
+    for width in (1, 2, 4)
+  }
+  state = step.init_state(
+    runs[0].model, runs[0].splits["train"].source[:1], runs[0].hparams.optim, 0
+  )
+  own = (state, runs[0].hparams, [s.arrays for s in runs[0].splits.values()])
+  of_a_run = sum(np.asarray(x).nbytes for x in jax.tree.leaves(own))
+  assert held[2] - held[1] == pytest.approx(of_a_run, rel=0.01)
+  assert held[4] - held[2] == pytest.approx(2 * of_a_run, rel=0.01)
+  images = sum(runs[0].splits[name].source.nbytes for name in ("train", "test"))
+  assert held[1] == pytest.approx(images + of_a_run, rel=0.01)
+
+
+def test_time_steps_trains_and_writes_nothing(tmp_path, monkeypatch, make_config):
+  monkeypatch.chdir(tmp_path)
+  run, calls = experiment.prepare(make_config()), []
+  call = train._Loop._call
+  monkeypatch.setattr(train._Loop, "_call", lambda self, n: calls.append(n) or call(self, n))
+  assert train.time_steps([run], parallel.Layout(tuple(run.devices), shared=True), 5) > 0
+  assert calls == [2, 2, 2]
+  assert not list(tmp_path.iterdir())

@@ -1,0 +1,293 @@
+"""Whatever breaks, a finished checkpoint is not lost, and one line says what happened."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from lsjax import checkpoint, files, record, sweep, train
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def cut(workdir, at_step, size=10):
+  """Truncates every file of a checkpoint."""
+  paths = [p for p in (workdir / f"checkpoints/{at_step}").rglob("*") if p.is_file()]
+  assert len(paths) > 5
+  for path in paths:
+    os.truncate(path, size)
+
+
+def unfinish(workdir, at_step):
+  """Leaves a run as a kill after the checkpoint of a step would."""
+  (workdir / "result.json").unlink()
+  for path in (workdir / "checkpoints").iterdir():
+    if int(path.name) > at_step:
+      shutil.rmtree(path)
+
+
+def assert_same_run(a, b):
+  for name in ("metrics.jsonl", "noise.npz"):
+    assert (a / name).read_bytes() == (b / name).read_bytes()
+  # A student's result names the directory of its teacher, beside its own.
+  results = [(p / "result.json").read_text().replace(str(p.parent), "") for p in (a, b)]
+  assert results[0] == results[1]
+
+
+def test_falls_back_to_the_checkpoint_before(tmp_path, make_config, capsys):
+  config = make_config(**{"train.num_steps": 9})
+  whole, broken = tmp_path / "whole", tmp_path / "broken"
+  train.train_and_evaluate(config, whole)
+  shutil.copytree(whole, broken)
+  (broken / "result.json").unlink()
+  for at_step in (6, 9):
+    cut(broken, at_step)
+  train.train_and_evaluate(config, broken)
+  said = capsys.readouterr().out
+  for at_step in (6, 9):
+    assert f"checkpoints/{at_step} cannot be read" in said
+  assert "going on from step 3" in said
+  assert f"resuming {broken} at step 3" in said
+  assert_same_run(broken, whole)
+  aside = {p.name for p in (broken / "unreadable_checkpoints").iterdir()}
+  assert {name.split("-")[0] for name in aside} == {"6", "9"}
+  # Again: what is set aside does not stand in the way.
+  (broken / "result.json").unlink()
+  cut(broken, 9)
+  train.train_and_evaluate(config, broken)
+  assert_same_run(broken, whole)
+
+
+def test_nothing_is_trained_anew_when_no_checkpoint_can_be_read(tmp_path, make_config):
+  config = make_config()
+  train.train_and_evaluate(config, tmp_path)
+  (tmp_path / "result.json").unlink()
+  for at_step in (3, 6):
+    cut(tmp_path, at_step)
+  with pytest.raises(checkpoint.CheckpointError, match="checkpoints/6 cannot be read"):
+    train.train_and_evaluate(config, tmp_path)
+  assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"3", "6"}
+
+
+def test_a_pack_goes_on_from_different_steps(tmp_path, make_config):
+  """One run's newest checkpoint is damaged: it goes on alone from the one before."""
+  configs = [make_config(**{"seed.data": seed}) for seed in range(3)]
+  whole, broken = tmp_path / "whole", tmp_path / "broken"
+
+  def run(pool):
+    runs = [sweep.Run(c, pool / str(i)) for i, c in enumerate(configs)]
+    sweep.Sweep([], train.tqdm(disable=True)).train(runs)
+
+  run(whole)
+  shutil.copytree(whole, broken)
+  for i in range(3):
+    unfinish(broken / str(i), 6)
+  cut(broken / "1", 6)
+  run(broken)
+  for i in range(3):
+    assert_same_run(broken / str(i), whole / str(i))
+  assert (broken / "1/unreadable_checkpoints").is_dir()
+
+
+def test_full_disk_at_a_checkpoint(tmp_path, monkeypatch, make_config):
+  config = make_config()
+  usage = shutil.disk_usage
+  spaces = iter([10**9, 1000])
+  monkeypatch.setattr(shutil, "disk_usage", lambda p: usage(p)._replace(free=next(spaces)))
+  broken, whole = tmp_path / "broken", tmp_path / "whole"
+  with pytest.raises(
+    checkpoint.CheckpointError, match=r"cannot be written .*KiB are needed, 0 KiB"
+  ):
+    train.train_and_evaluate(config, broken)
+  monkeypatch.undo()
+  assert checkpoint.Checkpoints(broken).latest() == 3
+  train.train_and_evaluate(config, broken)
+  train.train_and_evaluate(config, whole)
+  assert_same_run(broken, whole)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_disk_at_a_log_row(tmp_path, monkeypatch, make_config):
+  config = make_config()
+  log = record.Record.log
+
+  def to_a_full_disk(self, row):
+    if row["step"] > 3:
+      self.metrics_file.close()
+      self.metrics_file._file = open("/dev/full", "a")  # noqa: SIM115
+    log(self, row)
+
+  monkeypatch.setattr(record.Record, "log", to_a_full_disk)
+  with pytest.raises(record.WorkdirError, match=r"cannot be written.*No space left"):
+    train.train_and_evaluate(config, tmp_path)
+  monkeypatch.undo()
+  assert checkpoint.Checkpoints(tmp_path).latest() == 3
+  assert train.train_and_evaluate(config, tmp_path)["status"] == "finished"
+
+
+def test_failing_writes_of_a_checkpoint(tmp_path, monkeypatch, make_config):
+  """What Orbax raises, at once or later from its thread, ends in one kind of error."""
+  train.train_and_evaluate(make_config(), tmp_path / "run")
+  one = checkpoint.Checkpoints(tmp_path / "run", keep=3)
+
+  def fail(*_, **__):
+    raise OSError(errno.EDQUOT, "quota\nexceeded")
+
+  for method, call in (
+    ("save", lambda: one.save(7, {"x": np.zeros(3)})),
+    ("wait_until_finished", one.wait),
+  ):
+    with monkeypatch.context() as patch:
+      patch.setattr(one._manager, method, fail)
+      with pytest.raises(checkpoint.CheckpointError, match="cannot be written") as caught:
+        call()
+      assert "\n" not in str(caught.value)
+  one.close()
+
+
+def command(module, *args):
+  return [sys.executable, "-m", f"lsjax.{module}", *args]
+
+
+@pytest.mark.parametrize("workdir", ["/proc/lsjax", "/dev/null/run"])
+def test_work_directory_that_cannot_be_written(workdir):
+  """Not by permissions: the superuser has them all."""
+  args = ["--config=configs/digits_noisy.py", f"--workdir={workdir}"]
+  done = subprocess.run(
+    command("main", *args), cwd=ROOT, capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 2
+  lines = [line for line in done.stderr.splitlines() if line.strip()]
+  assert len(lines) == 1
+  assert "cannot be written" in lines[0]
+
+
+def check_readable(directory):
+  """Opens every finished file of a work directory or pool, as the next process will."""
+  for path in directory.rglob("*"):
+    if path.name.startswith(".") or "checkpoint" in str(path.relative_to(directory)):
+      continue
+    if path.suffix == ".json":
+      json.loads(path.read_text())
+    elif path.suffix == ".npz":
+      with np.load(path, allow_pickle=False) as arrays:
+        assert all(arrays[key] is not None for key in arrays.files)
+    elif path.name == "metrics.jsonl":
+      whole_lines = path.read_text().rpartition("\n")[0].splitlines()
+      assert all(json.loads(line) for line in whole_lines)
+
+
+def moment(directory):
+  """Says in a few words where in the job a kill came."""
+  if not (directory.exists() and any(directory.iterdir())):
+    return "start-up"
+  if list(directory.rglob("*.orbax-checkpoint-tmp")):
+    return "mid-checkpoint"
+  if (directory / "sweep.json").exists() and not any(
+    not (path.parent / "result.json").exists() for path in directory.glob("*/config.json")
+  ):
+    return "report"
+  newest = [files.read_rows(path)[-1:] for path in directory.rglob("metrics.jsonl")]
+  splits = {rows[0]["split"] for rows in newest if rows}
+  return "evaluation" if splits - {"batches"} else "steps"
+
+
+MAIN = (
+  "--config=configs/digits_noisy.py",
+  "--config.train.num_steps=2000",
+  "--config.train.eval_every=50",
+  "--config.train.log_every=10",
+  "--config.train.steps_per_call=10",
+  "--config.checkpoint.every=50",
+)
+SWEEP = (
+  "--config=configs/sweeps/digits_distill.py",
+  "--config.seeds=1",
+  "--config.base.train.num_steps=600",
+  "--config.base.train.eval_every=200",
+  "--config.base.checkpoint.every=200",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "args", "kills"), [("main", MAIN, 20), ("sweep", SWEEP, 10)])
+def test_killed_at_random_moments(tmp_path, module, args, kills):
+  """Resumed after every SIGKILL: bitwise the uninterrupted job, and never an unreadable file.
+
+  Run it with -s to see where each kill came.
+  """
+  environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+
+  def start(workdir):
+    return subprocess.Popen(
+      command(module, *args, f"--workdir={workdir}"),
+      cwd=ROOT,
+      env=environment,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def finish(workdir):
+    process = start(workdir)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+
+  whole = tmp_path / "whole"
+  finish(whole)  # fills the compilation cache
+  shutil.rmtree(whole)
+  begin = time.monotonic()
+  finish(whole)
+  seconds = time.monotonic() - begin
+  draws = random.Random(0)
+  done, job, where = 0, 0, {}
+  while done < kills:
+    parts = tmp_path / f"parts{job}"
+    process = start(parts)
+    wait = draws.uniform(0, seconds)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      process.wait(wait)
+    if process.poll() is None:
+      process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), errors
+    if parts.exists():
+      check_readable(parts)
+    if process.returncode == 0:  # it was done before the kill: the next kills get a new job
+      job += 1
+      continue
+    done += 1
+    where[done] = moment(parts)
+    steps = sorted(int(p.name) for p in parts.rglob("checkpoints/*") if p.name.isdigit())
+    print(f"{module} kill {done} after {wait:.2f} s: {where[done]}, checkpoints {steps[-2:]}")
+  jobs = [tmp_path / f"parts{i}" for i in range(job + 1)]
+  for parts in jobs:
+    if parts.exists():
+      finish(parts)
+      assert_same_job(parts, whole)
+  print(f"{module}: {kills} kills over {len(jobs)} jobs: {sorted(where.values())}")
+
+
+def assert_same_job(parts, whole):
+  if (whole / "results.json").exists():
+    assert (parts / "results.json").read_bytes() == (whole / "results.json").read_bytes()
+    claims = [files.read_json(p / "report.json")["claims"] for p in (parts, whole)]
+    assert claims[0] == claims[1]
+  runs = [p.parent.relative_to(whole) for p in whole.rglob("noise.npz")]
+  assert runs
+  for run in runs:
+    assert_same_run(parts / run, whole / run)
+    states = [checkpoint.load_run(base / run)[2] for base in (parts, whole)]
+    for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
+      np.testing.assert_array_equal(a, b)
