@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import resource
 import statistics
@@ -192,6 +193,7 @@ def environment() -> dict[str, Any]:
     "device": jax.devices()[0].device_kind,
     "backend": jax.default_backend(),
     "cpu": _cpu(),
+    "xla_flags": os.environ.get("XLA_FLAGS", ""),
     "python": sys.version.split()[0],
     **{name: importlib.metadata.version(name) for name in packages},
   }

@@ -31,6 +31,8 @@ NAMES = (
   "loss_cost",
   "table_time",
   "memory",
+  "input_pipeline",
+  "scaling",
 )
 HEADER = ("benchmark", "measured", "median (min to max)", "ratio", "target", "peak host MiB")
 BEGIN, END = "<!-- made by: python benchmarks/run_all.py --only=none --readme -->", "<!-- end -->"

@@ -56,7 +56,10 @@ def test_npz_route(tmp_path):
 
 
 def test_files_named_in_readme_exist():
-  for name in re.findall(r"(?:configs|lsjax|benchmarks|results)/[\w/]+\.(?:py|json)", README):
+  for name in re.findall(
+    r"(?:configs|lsjax|benchmarks|results|launch|docs|tests)/[\w/]+\.(?:py|json|sh|yaml|md|sbatch)",
+    README,
+  ):
     assert (ROOT / name).exists(), name
 
 
@@ -76,6 +79,29 @@ def test_tables_of_speed_are_those_of_the_results():
   """`run_all.py --readme` would change nothing."""
   for path, text in run_all.pages().items():
     assert text in path.read_text(), path
+
+
+def test_measured_numbers_of_scaling_are_those_of_the_results():
+  text = " ".join((ROOT / "docs/scaling.md").read_text().split())
+
+  def median(name, row):
+    rows = files.read_json(ROOT / f"results/benchmarks/{name}.json")["rows"]
+    return next(r["value"]["median"] for r in rows if row in r["name"])
+
+  workers = median("input_pipeline", "worker processes")
+  for said in (
+    f"{median('input_pipeline', 'one thread'):.0f} images/s decoded",
+    f"2 worker processes {workers:.0f} images/s, that is {workers / 2:.0f} a core",
+    f"cores at {workers / 2:.0f} images/s",
+    f"{median('scaling', 'on disk'):.0f} MB measured",
+    f"waits {median('scaling', 'waits'):.2f} s",
+    f"whole after {median('scaling', 'written'):.2f} s",
+    f"read in {median('scaling', 'read in'):.2f} s",
+    f"{median('scaling', '1 process(es) x 4'):.1e} after 300 steps",
+    f"{median('scaling', '1 process(es) x 8'):.1e} |",
+    f"{median('scaling', '2 process(es) x 2'):.1e} |",
+  ):
+    assert said in text, said
 
 
 def test_targets():
