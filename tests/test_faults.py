@@ -188,19 +188,19 @@ def check_readable(directory):
       assert all(json.loads(line) for line in whole_lines)
 
 
-def moment(directory):
-  """Says in a few words where in the job a kill came."""
-  if not (directory.exists() and any(directory.iterdir())):
-    return "start-up"
-  if list(directory.rglob("*.orbax-checkpoint-tmp")):
+def moment(directory, since):
+  """Says in a few words where in the job a kill came, by what its process has written."""
+  written = [p for p in directory.rglob("*") if p.stat().st_mtime > since]
+  rows = [files.read_rows(p)[-1:] for p in written if p.name == "metrics.jsonl"]
+  splits = {last[0]["split"] for last in rows if last}
+  begun = [p.parent for p in directory.glob("*/config.json")]
+  if any(p.name.endswith(".orbax-checkpoint-tmp") for p in written):
     return "mid-checkpoint"
-  if (directory / "sweep.json").exists() and not any(
-    not (path.parent / "result.json").exists() for path in directory.glob("*/config.json")
-  ):
+  if begun and all((run / "result.json").exists() for run in begun):
     return "report"
-  newest = [files.read_rows(path)[-1:] for path in directory.rglob("metrics.jsonl")]
-  splits = {rows[0]["split"] for rows in newest if rows}
-  return "evaluation" if splits - {"batches"} else "steps"
+  if splits - {"batches"}:
+    return "evaluation"
+  return "steps" if splits else "start-up"
 
 
 MAIN = (
@@ -254,6 +254,7 @@ def test_killed_at_random_moments(tmp_path, module, args, kills):
   done, job, where = 0, 0, {}
   while done < kills:
     parts = tmp_path / f"parts{job}"
+    since = time.time()
     process = start(parts)
     wait = draws.uniform(0, seconds)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -268,7 +269,7 @@ def test_killed_at_random_moments(tmp_path, module, args, kills):
       job += 1
       continue
     done += 1
-    where[done] = moment(parts)
+    where[done] = moment(parts, since)
     steps = sorted(int(p.name) for p in parts.rglob("checkpoints/*") if p.name.isdigit())
     print(f"{module} kill {done} after {wait:.2f} s: {where[done]}, checkpoints {steps[-2:]}")
   jobs = [tmp_path / f"parts{i}" for i in range(job + 1)]

@@ -199,6 +199,27 @@ def test_noise_is_that_of_the_ids(directory):
   assert 0 < run.noise.changed.sum() < NUM_TRAIN / 2
 
 
+def test_training_sees_the_noisy_labels(directory):
+  run = experiment.prepare(small(directory, **{"noise.rate": 0.6}))
+  layout = parallel.Layout(tuple(run.devices), shared=True)
+  feed = train.feed_lib.create([run], layout, run.model)
+  seen = []
+  feed.call = lambda batch, state, hparams: seen.append(batch) or (state, None)
+  for at_step in range(3):
+    feed.train(None, at_step, 1)
+  feed.close()
+  labels = dict(zip(run.noise.ids.tolist(), run.noise.labels.tolist()))
+  clean = dict(zip(run.noise.ids.tolist(), run.noise.clean.tolist()))
+  batches = run.reader.train_batches(
+    run.sources["train"], run.config.data, seed=run.config.seed.data, batch_size=8, start=0
+  )
+  for (images, given), batch in zip(seen, batches):
+    np.testing.assert_array_equal(images.reshape(batch["image"].shape), batch["image"])
+    assert given.reshape(-1).tolist() == [labels[i] for i in batch["id"]]
+    assert given.reshape(-1).tolist() != [clean[i] for i in batch["id"]]
+  batches.close()
+
+
 def test_killed_and_resumed_is_the_same_run(tmp_path, directory, monkeypatch):
   """The next batch too: parameters are bitwise those of the uninterrupted run."""
   config = small(directory)
