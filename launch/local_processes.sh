@@ -68,6 +68,9 @@ while true; do
   fi
 done
 if ((status != 0)); then
-  echo "$0: a process ended with status $status; logs of the others are in $logs" >&2
+  echo "$0: a process ended with status $status; the ends of the logs in $logs:" >&2
+  for ((i = 1; i < count; i++)); do
+    tail -n 1 "$logs/process_$i.log" >&2
+  done
 fi
 exit "$status"

@@ -40,7 +40,7 @@ def arguments(asked: bool, environment: Mapping[str, str]) -> dict[str, Any] | N
 def _own_arguments(own: Mapping[str, str]) -> dict[str, Any]:
   for name in _OWN:
     if name not in own:
-      raise config_lib.ConfigError(f"{name}: is missing; {' and '.join(sorted(own))} need it")
+      raise config_lib.ConfigError(f"{name}: is missing beside {' and '.join(sorted(own))}")
   address, count, index = (own[name] for name in _OWN)
   if not re.fullmatch(r"\S+:\d+", address):
     raise config_lib.ConfigError(f"LSJAX_COORDINATOR = {address!r}: must be host:port")
