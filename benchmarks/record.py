@@ -36,7 +36,7 @@ class Row:
     values: every repetition.
     ratios: of each repetition to the reference of the same round; None for a row without one.
     ratio_to: that reference, in words.
-    target: that the issue of speed sets, if any.
+    target: what it should be, if that is set.
     peak_host_mib: largest resident size of the process while this was measured, with all
       that the process holds besides.
     peak_device_mib: of the accelerator's memory so far in the process; None on a CPU.

@@ -1,6 +1,6 @@
 """Runs every benchmark, each in a process of its own, and prints all rows in one table.
 
-    python benchmarks/run_all.py                          # about 45 minutes on 2 cores
+    python benchmarks/run_all.py                          # about half an hour on 2 cores
     python benchmarks/run_all.py --only=startup,packing
     python benchmarks/run_all.py --only=none              # the table of what is there
     python benchmarks/run_all.py --only=none --readme     # and the READMEs' tables from it

@@ -71,17 +71,17 @@ class Checkpoints:
       )
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
       raise CheckpointError(
-        f"{self.directory / str(at_step)} cannot be read ({_one_line(error)})"
+        f"{self.directory / str(at_step)} cannot be read ({config_lib.one_line(error)})"
       ) from error
 
-  def restore_newest(self, template: step.TrainState) -> tuple[int, step.TrainState | None]:
-    """Returns (step, state) of the newest checkpoint that can be read; (0, None) if there is none.
+  def restore_newest(self, template: step.TrainState) -> tuple[int, step.TrainState]:
+    """Returns (step, state) of the newest checkpoint that can be read; there is one at least.
 
     Newer ones that cannot be read are said and moved to unreadable_checkpoints/, so that the
     run may save at their steps again.
 
     Raises:
-      CheckpointError: if there are some and none can be read: then it is not one file's damage.
+      CheckpointError: if none can be read: then it is not one file's damage.
     """
     errors: list[CheckpointError] = []
     for at_step in sorted(self._manager.all_steps(), reverse=True):
@@ -95,9 +95,7 @@ class Checkpoints:
           print(f"{unreadable}; going on from step {at_step}")
       self._set_aside([s for s in self._manager.all_steps() if s > at_step])
       return at_step, state
-    if errors:
-      raise errors[0]
-    return 0, None
+    raise errors[0]
 
   def _set_aside(self, steps: list[int]) -> None:
     if not steps:
@@ -140,11 +138,9 @@ class Checkpoints:
     try:
       yield
     except Exception as error:  # a full disk comes back from a thread as many kinds
-      raise CheckpointError(f"{self.directory} cannot be written ({_one_line(error)})") from error
-
-
-def _one_line(error: BaseException) -> str:
-  return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+      raise CheckpointError(
+        f"{self.directory} cannot be written ({config_lib.one_line(error)})"
+      ) from error
 
 
 def build_model(config: config_lib.Config, inputs: dict[str, Any]) -> nn.Module:

@@ -75,5 +75,6 @@ def initialize(asked: bool, environment: Mapping[str, str]) -> None:
   try:
     jax.distributed.initialize(**found, heartbeat_timeout_seconds=int(seconds))
   except Exception as error:  # JAX and gRPC raise many kinds
-    why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    raise config_lib.ConfigError(f"--distributed: the processes did not meet ({why})") from error
+    raise config_lib.ConfigError(
+      f"--distributed: the processes did not meet ({config_lib.one_line(error)})"
+    ) from error

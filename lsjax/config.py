@@ -192,6 +192,11 @@ class Config:
   student: Student | None = None
 
 
+def one_line(error: BaseException) -> str:
+  """Returns what another library raised, short enough for the one line of a message."""
+  return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
 def _section(hint: Any) -> type | None:
   """Returns the dataclass of a (possibly optional) section's type; None for a plain field."""
   for candidate in (hint, *typing.get_args(hint)):

@@ -225,7 +225,7 @@ def _decoded(tfds: Any, builder: Any, split: str) -> dict[str, np.ndarray]:
     config_lib.fail(
       "data.data_dir",
       str(builder.data_dir),
-      f"must hold random-access files (array_record): {_one_line(error)}",
+      f"must hold random-access files (array_record): {config_lib.one_line(error)}",
     )
   columns: dict[str, list[Any]] = {key: [] for key in ("id", "image", *labels)}
   try:
@@ -236,7 +236,7 @@ def _decoded(tfds: Any, builder: Any, split: str) -> dict[str, np.ndarray]:
     config_lib.fail(
       "data.data_dir",
       str(builder.data_dir),
-      f"holds a {split} split that cannot be read ({_one_line(error)})",
+      f"holds a {split} split that cannot be read ({config_lib.one_line(error)})",
     )
   ids = np.array([i.decode() if isinstance(i, bytes) else i for i in columns.pop("id")])
   order = np.argsort(ids)  # storage order is a shuffle; ids are the original order
@@ -293,7 +293,9 @@ def _builder(name: str, data_dir: str) -> Any:
       return prepares_itself({"cifar10": cifar.Cifar10, "cifar100": cifar.Cifar100}[name])
     return tfds.builder(name, data_dir=data_dir or None)
   except Exception as error:  # TFDS raises many kinds for a directory it cannot read
-    config_lib.fail("data.data_dir", data_dir, f"cannot be opened by TFDS ({_one_line(error)})")
+    config_lib.fail(
+      "data.data_dir", data_dir, f"cannot be opened by TFDS ({config_lib.one_line(error)})"
+    )
 
 
 def _prepare(name: str, builder: Any) -> None:
@@ -312,7 +314,7 @@ def _prepare(name: str, builder: Any) -> None:
     )
   except Exception as error:  # network, checksum or disk: all end here, in one line
     config_lib.fail(
-      "data.name", name, f"is not in {where} and cannot be prepared ({_one_line(error)})"
+      "data.name", name, f"is not in {where} and cannot be prepared ({config_lib.one_line(error)})"
     )
 
 
@@ -339,7 +341,3 @@ def _png(image: np.ndarray) -> Any:
   buffer = io.BytesIO()
   Image.fromarray(image).save(buffer, "PNG")
   return buffer.getvalue()
-
-
-def _one_line(error: BaseException) -> str:
-  return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -109,8 +109,10 @@ class Record:
     self._begin()
     parallel.barrier("begun")
     self.checkpoints = checkpoint.Checkpoints(self.workdir, keep=run.config.checkpoint.keep)
-    shapes = checkpoint.state_shapes(run.model, run.config, run.inputs)
-    self.step, self.state = self.checkpoints.restore_newest(shapes)
+    self.step, self.state = 0, None
+    if self.checkpoints.latest() is not None:
+      shapes = checkpoint.state_shapes(run.model, run.config, run.inputs)
+      self.step, self.state = self.checkpoints.restore_newest(shapes)
     self._open_logs()
 
   def _begin(self) -> None:

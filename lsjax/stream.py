@@ -67,8 +67,11 @@ class Source:
         {"image": r["image"], "label": int(r["label"]), "id": _text(r[self.id_key])} for r in rows
       ]
     except Exception as error:  # array_record and TFDS raise many kinds for a damaged file
-      why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-      config_lib.fail("data.data_dir", self.where, f"holds records that cannot be read ({why})")
+      config_lib.fail(
+        "data.data_dir",
+        self.where,
+        f"holds records that cannot be read ({config_lib.one_line(error)})",
+      )
 
   def labels(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Returns (ids, labels) of examples without decoding an image."""
@@ -101,8 +104,11 @@ def open_split(config: config_lib.Data, split: str) -> Source:
         raise FileNotFoundError("not prepared there; TFDS's page of the data set says how")
       records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     except Exception as error:  # TFDS raises many kinds
-      why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-      config_lib.fail("data.data_dir", config.data_dir, f"has no readable {config.name} ({why})")
+      config_lib.fail(
+        "data.data_dir",
+        config.data_dir,
+        f"has no readable {config.name} ({config_lib.one_line(error)})",
+      )
     features = builder.info.features
     id_key = "file_name" if "file_name" in features else "id"
     return Source(records, where, id_key, features["label"].num_classes)
@@ -178,7 +184,7 @@ def _resized(image: Any, box: tuple[int, int, int, int], size: int, flipped: boo
   from PIL import Image
 
   whole = image.size
-  # A JPEG decodes to 1/2, 1/4 or 1/8 for less than half the time, where that still is enough.
+  # A JPEG decodes to 1/2, 1/4 or 1/8 in less time, where that still is enough.
   shrink = min((box[2] - box[0]) / size, (box[3] - box[1]) / size)
   if shrink >= 2:
     image.draft("RGB", (int(whole[0] / shrink), int(whole[1] / shrink)))

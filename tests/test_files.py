@@ -81,9 +81,6 @@ class Checkpoints:
   def save(self, at_step, state):
     self.states[at_step] = state
 
-  def restore_newest(self, template):
-    return 0, None
-
   def wait(self):
     pass
 
