@@ -1,1 +1,1 @@
-"""Timings, each one command that writes JSON. Ratios are taken within one run."""
+"""Benchmarks. Each is a command that writes JSON, with ratios taken within a single process."""

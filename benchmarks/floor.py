@@ -1,33 +1,33 @@
-"""The least a training step of a network can take on this machine, and what it takes.
+"""The least time that a training step of a network can take on this machine, and its real time.
 
     python -m benchmarks.floor --out=results/benchmarks/floor.json
 
-Three floors of a step at batch 128: its floating-point operations over the rate of a large
-matrix product; the bytes its convolutions must move over the rate of a copy; and one launch of
-a compiled call. A convolution's output is used for its input's and its kernel's gradient, which
-have as many operations each, and read its input and output once more each. One minute on 2
-cores.
+A step at batch size 128 has three lower bounds: its floating-point operations, divided by the rate
+of a large matrix product; the bytes that its convolutions must move, divided by the rate of a copy;
+and the launch of a compiled call. A convolution and the gradients of its input and of its kernel
+take the same number of operations each, and each of the three reads or writes as many bytes. One
+minute on 2 cores.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks import record, step_time
-from lsjax import config as config_lib
-from lsjax import models, parallel
+from benchmarks import harness, step_time
+from lsjax import models
+from lsjax.training import devices
 
 BATCH_SIZE = step_time.BATCH_SIZE
-SIDE = {"cpu": 2048}  # of the matrices
-COPIED = 2**26  # numbers
+# The side of the matrices in their product on a CPU and elsewhere, and the numbers that are copied.
+CPU_SIDE, SIDE = 2048, 8192
+COPIED = 2**26
 
 
-def rates(repetitions: int) -> dict[str, record.Row]:
-  """Measures the three rates."""
-  side = SIDE.get(jax.default_backend(), 8192)
+def rates(repetitions: int) -> dict[str, harness.Row]:
+  """Measures the rates of the three bounds."""
+  side = CPU_SIDE if jax.default_backend() == "cpu" else SIDE
   a = jnp.ones((side, side))
   product, copy, launch = (
     jax.jit(lambda a: a @ a),
@@ -40,26 +40,25 @@ def rates(repetitions: int) -> dict[str, record.Row]:
     nonlocal x
     x = copy(x).block_until_ready()
 
-  calls: list[Callable[[], Any]] = [
+  calls: list[Callable[[], object]] = [
     lambda: product(a).block_until_ready(),
     copied,
     lambda: launch(small).block_until_ready(),
   ]
-  products, copies, launches = record.alternate(calls, repetitions=repetitions)
+  products, copies, launches = harness.alternate(calls, repetitions=repetitions)
   return {
-    "matrix": record.Row(
+    "matrix": harness.Row(
       f"matrix product of {side} x {side}", "GFLOP/s", products.rates(2 * side**3 / 1e9)
     ),
-    "copy": record.Row("copy, read and written", "GB/s", copies.rates(2 * 4 * COPIED / 1e9)),
-    "launch": record.Row("launch of a compiled call", "us", [1e6 * t for t in launches.seconds]),
+    "copy": harness.Row("copy, read and written", "GB/s", copies.rates(2 * 4 * COPIED / 1e9)),
+    "launch": harness.Row("launch of a compiled call", "us", [1e6 * t for t in launches.seconds]),
   }
 
 
 def work(name: str) -> tuple[float, float]:
-  """Returns floating-point operations and bytes of a step's convolutions and dense layers."""
-  section = config_lib.Model(name=name, hidden=32)  # type: ignore[arg-type]
-  model = models.create(section, num_classes=10, mean=(0.0,), std=(1.0,))
-  model = model.clone(convolution=jax.lax.conv_general_dilated)  # one operation each
+  """Counts the floating-point operations and bytes of a step's convolutions and dense layers."""
+  # With this convolution, each layer is a single operation of the program.
+  model = step_time.make_network(name).clone(convolution=jax.lax.conv_general_dilated)
   images = jax.ShapeDtypeStruct((BATCH_SIZE, *step_time.SHAPES[name]), jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), images)
   jaxpr = jax.make_jaxpr(model.apply)(variables, images)
@@ -73,22 +72,23 @@ def work(name: str) -> tuple[float, float]:
   return flops, moved
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
-  of = rates(args.repetitions)
-  yield from of.values()
-  matrix, copy = (max(of[k].values) for k in ("matrix", "copy"))
-  launch = min(of["launch"].values)
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Measures the rates, then compares a step of each model with its bounds."""
+  measured = rates(args.repetitions)
+  yield from measured.values()
+  matrix, copy = (max(measured[k].values) for k in ("matrix", "copy"))
+  launch = min(measured["launch"].values)
   for name in args.models.split(","):
     flops, moved = work(name)
-    steps = parallel.steps_per_call(name in models.CONVOLUTIONAL)
-    (timing,) = record.alternate([step_time.make_call(name, steps)], repetitions=args.repetitions)
+    steps = devices.steps_per_call(name in models.CONVOLUTIONAL)
+    (timing,) = harness.alternate([step_time.make_call(name, steps)], repetitions=args.repetitions)
     floors = {
       "arithmetic_ms": flops / matrix / 1e6,
       "bytes_ms": moved / copy / 1e6,
       "launch_ms": launch / steps / 1e3,
     }
     milliseconds = [1e3 * t / steps for t in timing.seconds]
-    yield record.Row(
+    yield harness.Row(
       name=f"{name} step",
       unit="ms",
       values=milliseconds,
@@ -100,7 +100,7 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
 
 
 if __name__ == "__main__":
-  record.run(
+  harness.run(
     "floor",
     __doc__,
     measure,

@@ -1,11 +1,12 @@
-"""How many ImageNet-like images a core decodes, crops and resizes in a second.
+"""Counts the ImageNet-like images that a core decodes, crops and resizes in a second.
 
     python -m benchmarks.input_pipeline --out=results/benchmarks/input_pipeline.json
 
-JPEG files of 500 x 375 pixels and about 110 kB (ImageNet's usual size), made on the spot and kept
-in memory: the disk is not measured. Training: a random-resized crop of 224 and a flip. One thread,
-then `stream.Reader` with threads and with worker processes, and what feeding stated accelerators
-takes at the rate of one core. One minute on 2 cores.
+The images are JPEG files of 500 x 375 pixels and about 110 kB, the usual size in ImageNet. They are
+made at the start and kept in memory, so that the disk is not measured. As for training, a random
+part of each is resized to 224 x 224 and perhaps flipped: by a single thread, then by
+`streams.Reader` with threads and with worker processes. The last rows are the numbers of such
+cores that keep some accelerators busy. One minute on 2 cores.
 """
 
 import argparse
@@ -18,21 +19,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks import record
+from benchmarks import harness
 from lsjax import config as config_lib
-from lsjax import stream
+from lsjax.data import streams
 
 NUM_IMAGES, BATCH_SIZE = 64, 256
-# bfloat16 TFLOP/s of the data sheets, and the share of them that is assumed to be reached.
+# The bfloat16 TFLOP/s of the data sheets, and the share of them that training is assumed to reach.
 ACCELERATORS = {"TPU v3-8": (420, 0.4), "one H200": (989, 0.1)}
-# Operations of a training step of ResNet-50 per image at 224: three times 4.1 GMAC forward.
+# A training step of ResNet-50 takes three times the operations of its forward pass, which are 4.1
+# billion multiplications and additions for an image of 224 x 224.
 GFLOP_PER_IMAGE = 3 * 2 * 4.1
 
 
-class Records:
-  """Stands for a TFDS data source: encoded images in memory."""
+class MemorySource:
+  """Serves encoded images from memory as a TFDS data source does from disk."""
 
   def __init__(self, images: list[bytes]):
+    """Takes the images as the contents of JPEG files."""
     self.images = images
 
   def __len__(self) -> int:
@@ -43,7 +46,7 @@ class Records:
 
 
 def jpegs() -> list[bytes]:
-  """Makes images with detail enough that they take about 110 kB at quality 95."""
+  """Makes the contents of JPEG files, with so much detail that each has about 110 kB."""
   rng = np.random.default_rng(0)
   found = []
   for _ in range(NUM_IMAGES):
@@ -59,46 +62,48 @@ def jpegs() -> list[bytes]:
   return found
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Measures a thread, then the readers, and computes what accelerators need."""
   images = jpegs()
-  source = stream.Source(Records(images), "memory", "file_name", 10)
+  source = streams.Source(MemorySource(images), "memory", "file_name", 10)
   section = config_lib.Data(name="imagenet2012", flip=True)
   cores = len(os.sched_getaffinity(0))
-  transform = stream._Augmented(section.image_size, section.flip)
   rng = np.random.default_rng(0)
 
   def one_thread() -> None:
     for i in range(NUM_IMAGES):
-      transform(source[i], rng)
+      streams.random_crop(
+        source[i], rng, size=section.image_size, flip=section.flip, directory="memory"
+      )
 
-  def reading(workers: int) -> Callable[[], Any]:
-    batches = stream.Reader(workers=workers).train_batches(
+  def reading(workers: int) -> Callable[[], object]:
+    batches = streams.Reader(workers=workers).train_batches(
       source, section, seed=0, batch_size=BATCH_SIZE, start=0
     )
     return lambda: list(itertools.islice(batches, 8))
 
-  one = record.alternate([one_thread], repetitions=args.repetitions)[0]
-  per_core = one.rates(NUM_IMAGES)
+  (timing,) = harness.alternate([one_thread], repetitions=args.repetitions)
+  per_core = timing.rates(NUM_IMAGES)
   size = sum(map(len, images)) / NUM_IMAGES / 1024
-  yield record.Row(
-    "one thread", "images/s", per_core, **one.memory, details={"kib_per_image": size}
+  yield harness.Row(
+    "one thread", "images/s", per_core, **timing.memory, details={"kib_per_image": size}
   )
   kinds = {f"{cores} cores, threads": 0, f"{cores} cores, {cores} worker processes": cores}
-  # One after another: readers that wait for their turn would read ahead meanwhile.
+  # The readers do not alternate, because a waiting reader would read ahead.
   for name, workers in kinds.items():
-    (timing,) = record.alternate([reading(workers)], repetitions=args.repetitions, warm_up=1)
+    (timing,) = harness.alternate([reading(workers)], repetitions=args.repetitions, warm_up=1)
     rate = timing.rates(8 * BATCH_SIZE)
-    yield record.Row(
-      name=f"stream.Reader, {name}",
+    yield harness.Row(
+      name=f"streams.Reader, {name}",
       unit="images/s",
       values=rate,
-      ratios=record.ratios(rate, per_core),
+      ratios=harness.ratios(rate, per_core),
       ratio_to="one thread",
       **timing.memory,
     )
   for name, (teraflops, share) in ACCELERATORS.items():
     needed = 1000 * teraflops * share / GFLOP_PER_IMAGE
-    yield record.Row(
+    yield harness.Row(
       name=f"cores that feed {name}",
       unit="cores",
       values=[needed / rate for rate in per_core],
@@ -107,4 +112,4 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
 
 
 if __name__ == "__main__":
-  record.run("input_pipeline", __doc__, measure)
+  harness.run("input_pipeline", __doc__, measure)

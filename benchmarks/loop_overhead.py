@@ -1,39 +1,39 @@
-"""What the training loop adds to the compiled steps: logging, and how long devices wait.
+"""The time that the training loop adds to the compiled steps, and the time that devices wait.
 
     python -m benchmarks.loop_overhead --out=results/benchmarks/loop_overhead.json
 
-2000 steps on digits through the ordinary loop (`train.train_runs`: a log row every 100 steps,
-metrics fetched one call late) against the same compiled calls alone. Timed from the first
-fetched call to the last, because what follows is one evaluation, one checkpoint and the
-diagnostics; the whole is a row of its own. Then a profile of such a loop: which part of that
-time no step was running. One minute on 2 cores.
+2000 steps on digits by the ordinary loop, with a log row every 100 steps, are compared with the
+same compiled calls alone. The time of the loop is that from the first fetched call to the last. An
+evaluation, a checkpoint and the diagnostics follow, and another row has the time of the whole run.
+A profile of such a loop then tells in which share of its time no step was running. One minute on 2
+cores.
 """
 
 import argparse
 import glob
 import gzip
 import json
-import pathlib
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax
 from tqdm import tqdm
 
-from benchmarks import record
-from configs import digits_noisy
+from benchmarks import harness, step_time
 from lsjax import config as config_lib
-from lsjax import experiment, parallel, train
+from lsjax import shipped
+from lsjax.runs import execution
+from lsjax.training import devices, setup
 
 NUM_STEPS = 2000
 
 
 class _Bar(tqdm):
-  """A silent progress bar that remembers when the steps of each call were fetched."""
+  """A silent progress bar that remembers when the progress of each call was fetched."""
 
   def __init__(self) -> None:
+    """Starts without marks."""
     super().__init__(disable=True)
     self.marks: list[tuple[float, int]] = []
 
@@ -42,25 +42,25 @@ class _Bar(tqdm):
     return None
 
   def seconds_per_step(self) -> float:
-    """From the first fetched call to the last."""
+    """Returns the time of a step between the first fetched call and the last."""
     (start, _), (end, _) = self.marks[0], self.marks[-1]
     return (end - start) / sum(steps for _, steps in self.marks[1:])
 
 
-def _through_loop(run: experiment.Experiment, layout: parallel.Layout) -> tuple[float, float]:
-  """Returns seconds a step between the first and last fetch, and of the whole."""
+def _by_the_loop(run: setup.PreparedRun, layout: devices.Layout) -> tuple[float, float]:
+  """Returns the seconds of a step in the loop, and those of the whole run divided by its steps."""
   bar = _Bar()
   with tempfile.TemporaryDirectory() as workdir:
     start = time.perf_counter()
-    train.train_runs([run], [workdir], layout, stop=[], bar=bar)
+    execution.train_pack([run], [workdir], layout, stop=[], bar=bar)
     return bar.seconds_per_step(), (time.perf_counter() - start) / NUM_STEPS
 
 
 def idle_share(trace: str) -> float:
-  """Returns the part of the time between the first and last training call without one.
+  """Returns the share of the time from the first training call to the last in which none ran.
 
   Args:
-    trace: directory that `jax.profiler` wrote.
+    trace: the directory that `jax.profiler` wrote.
   """
   (path,) = glob.glob(f"{trace}/**/*.trace.json.gz", recursive=True)
   with gzip.open(path) as f:
@@ -77,29 +77,30 @@ def idle_share(trace: str) -> float:
   return 1 - sum(end - start for start, end in steps) / window
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
-  section = digits_noisy.get_config()
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Alternates the compiled calls with the loop, then profiles the loop."""
+  section = shipped.load("digits_noisy")
   section.train.num_steps = section.train.eval_every = section.checkpoint.every = NUM_STEPS
-  run = experiment.prepare(config_lib.from_config_dict(section))
-  layout = parallel.Layout(tuple(run.devices), shared=True)
+  run = setup.prepare(config_lib.from_config_dict(section))
+  layout = devices.Layout(tuple(run.devices), shared=True)
   loops: list[tuple[float, float]] = []
   bare: list[float] = []
-  calls: list[Any] = [
-    lambda: bare.append(train.time_steps([run], layout, NUM_STEPS) / NUM_STEPS),
-    lambda: loops.append(_through_loop(run, layout)),
+  calls: list[Callable[[], object]] = [
+    lambda: bare.append(step_time.time_steps([run], layout, NUM_STEPS) / NUM_STEPS),
+    lambda: loops.append(_by_the_loop(run, layout)),
   ]
-  timings = record.alternate(calls, repetitions=args.repetitions, warm_up=1)
+  timings = harness.alternate(calls, repetitions=args.repetitions, warm_up=1)
   bare, loops = bare[1:], loops[1:]
-  yield record.Row("digits step, compiled scan alone", "us", [1e6 * t for t in bare])
+  yield harness.Row("digits step, compiled scan alone", "us", [1e6 * t for t in bare])
   for name, values, target in (
-    ("through the loop", [t for t, _ in loops], record.Target("ratio", "at most", 1.15)),
+    ("through the loop", [t for t, _ in loops], harness.Target("ratio", "at most", 1.15)),
     ("whole run with evaluation and files", [t for _, t in loops], None),
   ):
-    yield record.Row(
+    yield harness.Row(
       name=f"digits step, {name}",
       unit="us",
       values=[1e6 * t for t in values],
-      ratios=record.ratios(values, bare),
+      ratios=harness.ratios(values, bare),
       ratio_to="compiled scan alone",
       target=target,
       **timings[1].memory,
@@ -107,10 +108,10 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
   if jax.default_backend() == "cpu":
     with tempfile.TemporaryDirectory() as trace:
       with jax.profiler.trace(trace):
-        _through_loop(run, layout)
-      idle = idle_share(str(pathlib.Path(trace)))
-    yield record.Row("no step running, by profile", "%", [100 * idle])
+        _by_the_loop(run, layout)
+      idle = idle_share(trace)
+    yield harness.Row("no step running, by profile", "%", [100 * idle])
 
 
 if __name__ == "__main__":
-  record.run("loop_overhead", __doc__, measure, repetitions=7)
+  harness.run("loop_overhead", __doc__, measure, repetitions=7)

@@ -1,12 +1,12 @@
-"""What a loss costs: alone by number of labels, and inside a training step of ResNet-32.
+"""The cost of each loss, alone by the number of labels, and inside a training step of ResNet-32.
 
     python -m benchmarks.loss_cost --out=results/benchmarks/loss_cost.json
 
-Alone: value and gradient of the mean over a batch of 128, with the memory that the compiled
-program needs beyond its arguments and results; the matrices of smearing and of the corrections
-are dense. In a step, the losses are what `step` trains with (arrays of one program), and the
-reference is the same step compiled with `losses.cross_entropy` alone. About eight minutes on 2
-cores.
+Alone, value and gradient of the mean over a batch of 128 are computed, with dense matrices for
+smearing and for the corrections. Such a row also has the memory that the compiled program needs
+besides its arguments and results. In a training step, the losses are the arrays of the ordinary
+program, and the reference is the same step compiled with `losses.cross_entropy` alone. About eight
+minutes on 2 cores.
 """
 
 import argparse
@@ -18,9 +18,10 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from benchmarks import record, step_time
+from benchmarks import harness, step_time
 from lsjax import config as config_lib
-from lsjax import losses, parallel
+from lsjax import losses
+from lsjax.training import devices, programs
 
 BATCH_SIZE = step_time.BATCH_SIZE
 LABELS = (10, 100, 1000, 21_000)
@@ -34,7 +35,7 @@ STEP_LOSSES = (
 
 
 def _alone(num_classes: int) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
-  """Returns {name: (loss of logits, labels, *arguments; those arguments)}."""
+  """Returns losses by name, each as (function of logits, labels and arrays, these arrays)."""
   matrix = 0.9 * jnp.eye(num_classes) + 0.1 / num_classes
   teacher = jax.random.normal(jax.random.key(2), (BATCH_SIZE, num_classes))
   keyword: dict[str, dict[str, Any]] = {
@@ -61,8 +62,8 @@ def _alone(num_classes: int) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
   return found | {"distillation": (distillation, (teacher,))}
 
 
-def alone(num_classes: int, repetitions: int) -> Iterator[record.Row]:
-  """Times value and gradient of every loss, many times a call."""
+def alone(num_classes: int, repetitions: int) -> Iterator[harness.Row]:
+  """Times value and gradient of every loss, which a call computes many times."""
   x = jax.random.normal(jax.random.key(0), (BATCH_SIZE, num_classes))
   y = jax.random.randint(jax.random.key(1), (BATCH_SIZE,), 0, num_classes)
   times = max(1, 1_000_000 // (BATCH_SIZE * num_classes))
@@ -78,52 +79,53 @@ def alone(num_classes: int, repetitions: int) -> Iterator[record.Row]:
     values = every[name][1]
     return lambda: jax.block_until_ready([compiled[name](x, y, *values) for _ in range(times)])
 
-  timings = record.alternate([repeated(name) for name in every], repetitions=repetitions)
+  timings = harness.alternate([repeated(name) for name in every], repetitions=repetitions)
   for name, timing in zip(every, timings):
     analysis: Any = compiled[name].memory_analysis()
     temporary = analysis.temp_size_in_bytes
-    yield record.Row(
+    yield harness.Row(
       name=f"{name}, L = {num_classes}",
       unit="us",
       values=[1e6 * t / times for t in timing.seconds],
-      ratios=record.ratios(timing.seconds, timings[0].seconds),
+      ratios=harness.ratios(timing.seconds, timings[0].seconds),
       ratio_to="cross_entropy",
       **timing.memory,
       details={"temporary_mib": temporary / 2**20},
     )
 
 
-def in_a_step(num_classes: int, repetitions: int) -> Iterator[record.Row]:
+def in_a_step(num_classes: int, repetitions: int) -> Iterator[harness.Row]:
   """Times training steps of ResNet-32 with every loss."""
-  steps = parallel.steps_per_call(True)
+  steps = devices.steps_per_call(True)
 
   def plain(logits: Any, labels: Any, *, where: Any = None, **_: Any) -> Any:
     return losses.cross_entropy(logits, labels, where=where)
 
   def make_call(name: str) -> Callable[[], None]:
-    loss = config_lib.Loss(name=name, alpha=0.1)  # type: ignore[arg-type]
+    loss = config_lib.Loss(name=name, alpha=0.1)
     return step_time.make_call("resnet32", steps, num_classes=num_classes, loss=loss)
 
   with mock.patch.object(losses, "smeared_forward", plain):
     calls = [make_call("cross_entropy")]
-    calls[0]()  # compiles while it is patched
-  parallel.make_train_call.cache_clear()
+    calls[0]()  # compiles with the patch
+  programs.make_train_call.cache_clear()
   calls += [make_call(name) for name in STEP_LOSSES]
-  timings = record.alternate(calls, repetitions=repetitions)
+  timings = harness.alternate(calls, repetitions=repetitions)
   names = ("losses.cross_entropy alone", *STEP_LOSSES)
   for name, timing in zip(names, timings):
-    yield record.Row(
+    yield harness.Row(
       name=f"ResNet-32 step, L = {num_classes}, {name}",
       unit="ms",
       values=[1e3 * t / steps for t in timing.seconds],
-      ratios=record.ratios(timing.seconds, timings[0].seconds),
+      ratios=harness.ratios(timing.seconds, timings[0].seconds),
       ratio_to=names[0],
-      target=None if name == names[0] else record.Target("ratio", "at most", 1.05),
+      target=None if name == names[0] else harness.Target("ratio", "at most", 1.05),
       **timing.memory,
     )
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Times the losses alone, then in a training step."""
   for num_classes in LABELS:
     yield from alone(num_classes, args.repetitions)
   for num_classes in STEP_LABELS:
@@ -131,4 +133,4 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
 
 
 if __name__ == "__main__":
-  record.run("loss_cost", __doc__, measure)
+  harness.run("loss_cost", __doc__, measure)

@@ -1,9 +1,9 @@
-"""How much memory the CIFAR job takes: configs/cifar_noisy.py with all its 60,000 images.
+"""The memory that configs/cifar_noisy.py takes with as many images as CIFAR-10.
 
     python -m benchmarks.memory --out=results/benchmarks/memory.json
 
-A process of its own trains a few steps, evaluates every image, saves and finishes, on random
-images of CIFAR-10's number and shape (an .npz file). About five minutes on 2 cores.
+A separate process trains a few steps, evaluates every image, saves a checkpoint and finishes. Its
+60,000 images are random and come from an .npz file. About five minutes on 2 cores.
 """
 
 import argparse
@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks import harness
 
 TARGET_MIB = 3 * 1024.0
 NUM_STEPS = 8
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Runs the job and asks the system for its largest resident size."""
   rng = np.random.default_rng(0)
   arrays: dict[str, Any] = {}
   for split, count in (("train", 50_000), ("test", 10_000)):
@@ -47,15 +48,15 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
       )
       seconds.append(time.perf_counter() - start)
     peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-  yield record.Row(
+  yield harness.Row(
     name="cifar_noisy, peak resident",
     unit="MiB",
     values=peaks,
-    target=record.Target("value", "at most", TARGET_MIB),
+    target=harness.Target("value", "at most", TARGET_MIB),
     peak_host_mib=max(peaks),
     details={"seconds": seconds, "steps": NUM_STEPS},
   )
 
 
 if __name__ == "__main__":
-  record.run("memory", __doc__, measure, repetitions=1)
+  harness.run("memory", __doc__, measure, repetitions=1)

@@ -1,12 +1,12 @@
-"""ResNet-32 training in PyTorch and here, in turn within one process: images/s and the ratio.
+"""The speed of training ResNet-32 in lsjax compared with PyTorch, in turn within a process.
 
     pip install torch && python -m benchmarks.peer_torch --out=results/benchmarks/peer_torch.json
 
-The same recipe on both sides: batch 128, pad-4 crop and flip and normalisation on the device
-from uint8 images that live there, SGD with Nesterov momentum, weight decay on kernels, label
-smoothing 0.1. PyTorch runs in every form that may be its best: eager and torch.compile, NCHW
-and channels_last, float32 and bfloat16 autocast. PyTorch is no requirement of lsjax. About ten
-minutes on 2 cores; random images, whose speed is that of any others.
+Both sides use the same recipe: batch size 128; uint8 images in device memory, padded by 4, cropped,
+flipped and normalised there; SGD with Nesterov momentum; weight decay on kernels; label smoothing
+0.1. PyTorch runs in every form that may be its fastest: eager and torch.compile, NCHW and
+channels_last, float32 and bfloat16 autocast. Images are random, because the speed does not depend
+on them. lsjax does not require PyTorch. About ten minutes on 2 cores.
 """
 
 import argparse
@@ -19,14 +19,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import record, step_time
-from lsjax import models, parallel
+from benchmarks import harness, step_time
+from lsjax import models
+from lsjax.training import devices
 
 BATCH_SIZE = step_time.BATCH_SIZE
 
 
 class Block(nn.Module):
-  """Two 3 x 3 convolutions with BatchNorm and a parameter-free shortcut (option A)."""
+  """Two 3 x 3 convolutions with BatchNorm and a shortcut without parameters (option A)."""
 
   def __init__(self, inputs: int, filters: int, stride: int):
     super().__init__()
@@ -46,7 +47,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  """CIFAR ResNet with the stages of `models.RESNET_STAGES`."""
+  """A ResNet for CIFAR with stages as in `models.RESNET_STAGES`."""
 
   def __init__(self, stages: Any):
     super().__init__()
@@ -68,7 +69,7 @@ class ResNet(nn.Module):
 
 
 def augment(images: Any, rows: Any) -> Any:
-  """Pads by 4, crops and flips images [N, 32, 32, 3] at random, without a loop over them."""
+  """Pads images [N, 32, 32, 3] by 4, then crops and flips them at random, without a loop."""
   count, device = len(images), images.device
   padded = functional.pad(images, (0, 0, 4, 4, 4, 4))
   y = torch.randint(0, 9, (count, 1), device=device) + rows
@@ -79,7 +80,7 @@ def augment(images: Any, rows: Any) -> Any:
 
 
 def make_call(*, compiled: bool, channels_last: bool, bfloat16: bool, device: str) -> Any:
-  """Returns a function that trains one step in PyTorch and waits for it."""
+  """Makes a function that trains a step in PyTorch and waits for its end."""
   torch.manual_seed(0)
   images = torch.randint(0, 256, (step_time.NUM_EXAMPLES, 32, 32, 3), dtype=torch.uint8)
   images, labels = images.to(device), torch.randint(0, 10, (len(images),)).to(device)
@@ -112,13 +113,13 @@ def make_call(*, compiled: bool, channels_last: bool, bfloat16: bool, device: st
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-    loss.item()  # waits
+    loss.item()  # waits for the device
 
   return call
 
 
-def measure(args: argparse.Namespace) -> Iterator[record.Row]:
-  """Times every form of both sides in turn."""
+def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
+  """Times all forms of both sides in turn."""
   device = "cuda" if torch.cuda.is_available() else "cpu"
   calls: dict[str, tuple[Callable[[], Any], int]] = {}
   forms = itertools.product((False, True), (False, True), (False, True))
@@ -132,7 +133,7 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
       compiled=compiled, channels_last=channels_last, bfloat16=bfloat16, device=device
     )
     calls[f"PyTorch {' '.join(words)}"] = (call, 1)
-  scanned = parallel.steps_per_call(True)
+  scanned = devices.steps_per_call(True)
   dtypes = ("float32",) if device == "cpu" else ("float32", "bfloat16")
   for dtype, steps in itertools.product(dtypes, (1, scanned)):
     name = f"lsjax {'plain' if steps == 1 else f'scan of {steps}'} {dtype}"
@@ -141,41 +142,41 @@ def measure(args: argparse.Namespace) -> Iterator[record.Row]:
   def repeated(call: Callable[[], Any], steps: int) -> Callable[[], Any]:
     return lambda: [call() for _ in range(max(args.steps // steps, 1))]
 
-  timings = record.alternate(
-    [repeated(*one) for one in calls.values()], repetitions=args.repetitions
+  timings = harness.alternate(
+    [repeated(call, steps) for call, steps in calls.values()], repetitions=args.repetitions
   )
   rates = {
     name: timing.rates(max(args.steps, steps) * BATCH_SIZE)
     for (name, (_, steps)), timing in zip(calls.items(), timings)
   }
   peers = [name for name in rates if name.startswith("PyTorch")]
-  if device == "cpu":  # like with like: bfloat16 is no option of ours there
+  if device == "cpu":  # lsjax is timed in float32 alone there
     peers = [name for name in peers if name.endswith(" float32")]
   best = max(peers, key=lambda name: statistics.median(rates[name]))
-  ours = max(
+  own = max(
     (name for name in rates if name.startswith("lsjax")),
     key=lambda name: statistics.median(rates[name]),
   )
-  target = record.Target("ratio", "at least", 0.5 if device == "cpu" else 1.5)
+  target = harness.Target("ratio", "at least", 0.5 if device == "cpu" else 1.5)
   for (name, rate), timing in zip(rates.items(), timings):
-    yield record.Row(
+    yield harness.Row(
       name=name,
       unit="images/s",
       values=rate,
-      ratios=record.ratios(rate, rates[best]),
+      ratios=harness.ratios(rate, rates[best]),
       ratio_to=best,
-      target=target if name == ours else None,
+      target=target if name == own else None,
       **timing.memory,
       details={"torch": torch.__version__},
     )
 
 
 if __name__ == "__main__":
-  record.run(
+  harness.run(
     "peer_torch",
     __doc__,
     measure,
     arguments=lambda parser: parser.add_argument(
-      "--steps", type=int, default=4, help="of each repetition"
+      "--steps", type=int, default=4, help="training steps of each repetition"
     ),
   )

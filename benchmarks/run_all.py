@@ -1,13 +1,13 @@
-"""Runs every benchmark, each in a process of its own, and prints all rows in one table.
+"""Runs every benchmark in a process of its own and prints all rows in a table.
 
     python benchmarks/run_all.py                          # about half an hour on 2 cores
     python benchmarks/run_all.py --only=startup,packing
-    python benchmarks/run_all.py --only=none              # the table of what is there
-    python benchmarks/run_all.py --only=none --readme     # and the READMEs' tables from it
+    python benchmarks/run_all.py --only=none              # only the table of earlier results
+    python benchmarks/run_all.py --only=none --readme     # and writes it to the pages
 
-Results are written to results/benchmarks/<name>.json. `peer_torch` needs an installed torch
-(`pip install torch`) and is left out without one. The table ends with the targets that were
-missed; benchmarks/README.md says what was tried. It runs without JAX in this process.
+Results are written to results/benchmarks/<name>.json. `peer_torch` needs torch, which `pip install
+torch` installs, and is left out without it. After the table the missed targets are listed;
+benchmarks/README.md says what was tried. This process does not import JAX.
 """
 
 import argparse
@@ -39,13 +39,13 @@ BEGIN, END = "<!-- made by: python benchmarks/run_all.py --only=none --readme --
 
 
 def read(name: str) -> dict[str, Any] | None:
-  """Returns a benchmark's results; None if there are none."""
+  """Returns the results of a benchmark, or None if there are none."""
   path = RESULTS / f"{name}.json"
   return json.loads(path.read_text()) if path.exists() else None
 
 
 def met(row: dict[str, Any]) -> bool | None:
-  """Says whether a row's median meets its target; None without one."""
+  """Returns whether the median of a row meets its target, or None for a row without a target."""
   target = row["target"]
   if target is None:
     return None
@@ -56,17 +56,18 @@ def met(row: dict[str, Any]) -> bool | None:
 
 
 def number(x: float) -> str:
-  """Returns three or four significant digits without an exponent."""
+  """Formats a number with three or four significant digits, without an exponent."""
   return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.3g}"
 
 
 def spread(summary: dict[str, float]) -> str:
+  """Formats a median with the least and the greatest value."""
   median, low, high = (number(summary[k]) for k in ("median", "min", "max"))
   return median if low == high else f"{median} ({low} to {high})"
 
 
 def cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
-  """Returns a row's texts under `HEADER`."""
+  """Formats a row of results as the cells of a table under `HEADER`."""
   target, ratio = row["target"], row["ratio"]
   goal = ""
   if target is not None:
@@ -83,11 +84,13 @@ def cells(name: str, row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+  """Formats a table in Markdown."""
   lines = [header, ("---",) * len(header), *rows]
   return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plain(rows: list[tuple[str, ...]]) -> str:
+  """Formats a table in plain text with aligned columns."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   return "\n".join(
     "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
@@ -96,37 +99,39 @@ def plain(rows: list[tuple[str, ...]]) -> str:
 
 
 def all_cells() -> list[tuple[str, ...]]:
+  """Returns the cells of all rows of all results."""
   results = {name: read(name) for name in NAMES}
   return [cells(name, row) for name, r in results.items() if r for row in r["rows"]]
 
 
 def machines() -> str:
-  """Says on what the results were measured, once for each distinct machine and versions."""
+  """Names the machines and versions of the results, each once."""
   found = [r["environment"] for name in NAMES if (r := read(name))]
   texts = [f"{e['cpu']}, {e['backend']}, Python {e['python']}, jax {e['jax']}" for e in found]
   return "; ".join(dict.fromkeys(texts))
 
 
 def missed() -> list[str]:
-  """Returns a line for each target that was missed."""
+  """Returns a line of text for each target that was missed."""
   return [", ".join(filter(None, c[:5])) for c in all_cells() if "MISSED" in c[4]]
 
 
 def section(rows: list[tuple[str, ...]]) -> str:
-  """Returns a table of rows with the machine they were measured on, between the marks."""
+  """Returns a table of rows with their machine, between the marks of a page."""
   return f"{BEGIN}\nMeasured on {machines()}.\n\n{markdown(HEADER, rows)}\n{END}"
 
 
 def pages() -> dict[pathlib.Path, str]:
-  """Returns the section of each page that has one: rows with a target, and all rows."""
+  """Returns the generated section of each page: the rows with a target, and all rows."""
   every = all_cells()
   return {
-    ROOT / "README.md": section([c for c in every if c[4]]),
+    ROOT / "docs/benchmarks.md": section([c for c in every if c[4]]),
     ROOT / "benchmarks/README.md": section(every),
   }
 
 
 def write_pages() -> None:
+  """Writes the generated section of each page."""
   pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
   for path, text in pages().items():
     before, after = pattern.split(path.read_text())
@@ -134,11 +139,16 @@ def write_pages() -> None:
 
 
 def main() -> None:
+  """Runs the command."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--only", default=",".join(NAMES), help="comma-separated; none runs none")
-  parser.add_argument("--readme", action="store_true", help="rewrite the tables of both READMEs")
+  parser.add_argument("--only", default=",".join(NAMES), help="names with commas, or none")
+  parser.add_argument(
+    "--readme",
+    action="store_true",
+    help="rewrite the tables of docs/benchmarks.md and benchmarks/README.md",
+  )
   args = parser.parse_args()
   names = [] if args.only == "none" else args.only.split(",")
   for name in names:

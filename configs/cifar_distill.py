@@ -12,13 +12,12 @@ one GPU or TPU core; its time there has not been measured yet. `:clean` is the c
 
 import ml_collections
 
-from configs import cifar_noisy
 from lsjax import config as config_lib
-from lsjax import variants
+from lsjax import shipped, variants
 
 
 def get_config(names: str = "label_smoothing") -> ml_collections.ConfigDict:
-  student = cifar_noisy.get_config(f"cross_entropy,{variants.without_loss(names)}")
-  config = config_lib.with_teacher(student, cifar_noisy.get_config(names))
+  student = shipped.load("cifar_noisy", f"cross_entropy,{variants.without_loss(names)}")
+  config = config_lib.with_teacher(student, shipped.load("cifar_noisy", names))
   config.seed.init = 1  # not the teacher's initial parameters
   return config

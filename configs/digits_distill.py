@@ -11,13 +11,12 @@ stages together take under a minute on 2 CPU cores. `:clean` is the contrast wit
 
 import ml_collections
 
-from configs import digits_noisy
 from lsjax import config as config_lib
-from lsjax import variants
+from lsjax import shipped, variants
 
 
 def get_config(names: str = "label_smoothing") -> ml_collections.ConfigDict:
-  student = digits_noisy.get_config(f"cross_entropy,{variants.without_loss(names)}")
-  config = config_lib.with_teacher(student, digits_noisy.get_config(names))
+  student = shipped.load("digits_noisy", f"cross_entropy,{variants.without_loss(names)}")
+  config = config_lib.with_teacher(student, shipped.load("digits_noisy", names))
   config.seed.init = 1  # not the teacher's initial parameters
   return config

@@ -1,4 +1,4 @@
-"""What the commands share: flags read with one-line errors, and exit statuses."""
+"""What the commands share: flags, errors in one line, exit statuses and JAX's set-up."""
 
 import contextlib
 import hashlib
@@ -9,15 +9,23 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import config as config_lib
+from lsjax import extras, shipped
+from lsjax.validation import UserError
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Config file, path[:variants].")
-flags.DEFINE_string("workdir", None, "Where it lives; default runs/<config>...")
+config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "Config file or name of a shipped one, with variants behind a colon: "
+  "configs/digits_noisy.py:forward or digits_noisy:forward. --config.section.field=value sets a "
+  "field.",
+)
+flags.DEFINE_string("workdir", None, "Where the files go. Default: runs/<config>...")
 flags.DEFINE_string(
   "compilation_cache",
   None,
@@ -27,9 +35,13 @@ flags.DEFINE_string(
 flags.DEFINE_string("profile", None, "Write a trace of the whole process for TensorBoard here.")
 BAD_INPUT, DIVERGED, PEER_LOST = 2, 3, 4
 
+# Errors that the user can mend: one line, status 2. An OSError that nothing has turned into a
+# sentence (a full disk, a directory that vanished) names its file itself.
+USER_ERRORS = (UserError, OSError)
+
 
 def line(message: str) -> str:
-  """Returns what is said of an end that is no result: one line."""
+  """Returns a message as the one line that a command prints when it ends without a result."""
   return f"lsjax: {' '.join(message.split())}"
 
 
@@ -39,43 +51,81 @@ def fail(status: int, message: str) -> typing.NoReturn:
   if (jax := sys.modules.get("jax")) and jax.distributed.is_initialized():
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # the usual way out waits for all, and aborts if one is dead
+    os._exit(status)  # a normal exit waits for all processes, and aborts if one is dead
   sys.exit(status)
 
 
-def parser(check_name: Callable[[str], None]) -> Callable[[Sequence[str]], list[str]]:
-  """Returns a flags parser for `app.run`: whatever is wrong ends in one line and status 2.
+def run(
+  main: Callable[[Sequence[str]], None], check_name: Callable[[str], None], module: ModuleType
+) -> None:
+  """Parses the command line and runs a command; wrong flags end in one line and status 2.
 
   Args:
-    check_name: raises `ConfigError` for the name of a --config.name override that is unknown.
+    main: the command, a function of the arguments that are no flags.
+    check_name: a function that raises `ConfigError` for the name of an unknown override.
+    module: the command's module, for its help text.
   """
 
-  def parse(argv: Sequence[str]) -> list[str]:
+  def guarded(argv: Sequence[str]) -> None:
     try:
-      for argument in argv[1:]:
-        if override := re.match(r"--?config\.([^=]+)", argument):
-          name = override[1].split("[")[0]
-          check_name(name)
-          if "=" not in argument:
-            fail(BAD_INPUT, f"--config.{name}: write the value as --config.{name}=value")
-      rest = FLAGS(list(argv))
-      if FLAGS.config is None:
-        fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
-      FLAGS.config.items()  # a config file that failed to load raises on first use
-    except Exception as error:  # a config file may raise anything
-      # ml_collections puts a whole traceback into the message; its last line says it.
-      lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
-      if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
-        fail(BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
-      fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
-    if len(rest) > 1:
-      fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
-    # Orbax reports every file it touches, and with a traceback what it raises as well.
-    if not FLAGS["verbosity"].present:
-      logging.set_verbosity(logging.FATAL)
-    return rest
+      main(argv)
+    except USER_ERRORS as error:
+      fail(BAD_INPUT, str(error))
+    except ModuleNotFoundError as error:
+      fail(BAD_INPUT, extras.hint(error))
 
-  return parse
+  app.run(guarded, flags_parser=lambda argv: _parse(list(argv), check_name, module))
+
+
+def _parse(argv: list[str], check_name: Callable[[str], None], module: ModuleType) -> list[str]:
+  if {"--help", "-help", "-h", "--helpshort"} & set(argv):
+    _print_help(argv[0], module)
+    sys.exit(0)
+  try:
+    argv = _with_config_paths(argv)
+    for argument in argv[1:]:
+      if override := re.match(r"--?config\.([^=]+)", argument):
+        name = override[1].split("[")[0]
+        check_name(name)
+        if "=" not in argument:
+          fail(BAD_INPUT, f"--config.{name}: write the value as --config.{name}=value")
+    rest = FLAGS(argv)
+    if FLAGS.config is None:
+      fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
+    FLAGS.config.items()  # a config file that failed to load raises on first use
+  except Exception as error:  # a config file may raise anything
+    # ml_collections puts a whole traceback into the message, whose last line is the reason.
+    lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
+      fail(BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
+    fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
+  if len(rest) > 1:
+    fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
+  # Orbax logs every file that it touches, and every error with a traceback.
+  if not FLAGS["verbosity"].present:
+    logging.set_verbosity(logging.FATAL)
+  return rest
+
+
+def _with_config_paths(argv: Sequence[str]) -> list[str]:
+  """Returns the arguments with the names of shipped config files replaced by their paths."""
+  changed = list(argv)
+  for i, argument in enumerate(argv):
+    is_separate = argument in ("--config", "-config") and i + 1 < len(argv)
+    if not is_separate and not re.match(r"--?config=", argument):
+      continue
+    flag, _, value = ("", "", argv[i + 1]) if is_separate else argument.partition("=")
+    name, colon, variants = value.partition(":")
+    if name and not name.endswith(".py") and "/" not in name and not os.path.exists(name):
+      value = f"{shipped.find(name)}{colon}{variants}"
+    changed[i + is_separate] = value if is_separate else f"{flag}={value}"
+  return changed
+
+
+def _print_help(command: str, module: ModuleType) -> None:
+  print(f"{(module.__doc__ or '').strip()}\n\nflags of {command}:")
+  for flag in (*FLAGS.get_flags_for_module(__name__), *FLAGS.get_flags_for_module(module)):
+    print(f"\n  --{flag.name}\n      {flag.help}")
 
 
 @contextlib.contextmanager
@@ -84,19 +134,19 @@ def jax_set_up() -> Iterator[None]:
   import jax
 
   if FLAGS.compilation_cache != "off":
-    named = FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update("jax_compilation_cache_dir", named or str(_default_cache()))
-    # Small programs too: a run on digits compiles a dozen of them.
+    directory = FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    jax.config.update("jax_compilation_cache_dir", directory or str(_default_cache()))
+    # Small programs are worth keeping too: a run on digits compiles a dozen of them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   with jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
     yield
 
 
 def _default_cache() -> pathlib.Path:
-  """Returns the user's cache directory for this kind of processor.
+  """Returns a directory in the user's cache for this kind of processor.
 
-  Programs for a CPU use its instructions: a home directory that machines share must not hand
-  one the programs of another.
+  Programs for a CPU use its instructions. Machines that share a home directory must not take
+  each other's programs.
   """
   base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
   try:
@@ -116,17 +166,7 @@ def overrides() -> list[str]:
 
 
 def config_name() -> str:
-  """Returns the config file's name without directory and suffix."""
-  path = config_flags.get_config_filename(FLAGS["config"])
-  return re.sub(r"\.py$", "", path.rpartition("/")[2])
-
-
-def bad_input() -> tuple[type[Exception], ...]:
-  """Returns the errors that are the user's to mend: one line, status 2.
-
-  An OSError that nobody made a sentence of (a full disk, a directory that vanished) names its
-  file itself.
-  """
-  from lsjax import checkpoint, record
-
-  return (config_lib.ConfigError, record.WorkdirError, checkpoint.CheckpointError, OSError)
+  """Returns the config file's name and variants as a file name, such as digits_noisy-forward."""
+  path, _, variants = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+  name = "-".join(filter(None, (pathlib.PurePath(path).stem, variants)))
+  return re.sub(r"[^\w.-]+", "-", name)

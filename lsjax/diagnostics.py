@@ -1,72 +1,33 @@
-"""What a trained network did, as small arrays: diagnostics.npz of a run, drawn by the report.
+"""Small arrays that show what a trained network did: calibration, margins and projections.
 
-Everything here is NumPy on the host, once, after the last step.
+All functions take NumPy arrays of a whole split on the host, once, after training.
 """
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
 
-from lsjax import files, metrics
+from lsjax import metrics
 
-MARGIN_EDGES = np.linspace(-30, 30, 121)  # of the logit margin; the outer bins hold the rest
-PROJECTED_CLASSES = 3  # Mueller et al. show three
-PROJECTED_EXAMPLES = 100  # of each, at most
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "MARGIN_EDGES",
+  "PROJECTED_CLASSES",
+  "PROJECTED_EXAMPLES",
+  "collect",
+  "reliability",
+  "margins",
+  "histogram",
+  "template_plane",
+]
 
+MARGIN_EDGES = np.linspace(-30, 30, 121)
+"""Edges of the 120 bins of a histogram of margins; the outer bins also hold what lies beyond."""
 
-def margins(logits: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
-  """Returns how far the true class leads: its logit less the largest other, [N].
+PROJECTED_CLASSES = 3
+"""Number of classes that a projection shows, since three templates span a plane."""
 
-  Args:
-    logits: [N, L].
-    true_labels: int [N], each in [0, L).
-  """
-  rows = np.arange(len(logits))
-  others = logits.copy()
-  others[rows, true_labels] = -np.inf
-  return logits[rows, true_labels] - others.max(axis=1)
-
-
-def histogram(values: np.ndarray) -> np.ndarray:
-  """Counts values in `MARGIN_EDGES`, [120]; what lies outside goes to the outer bins."""
-  inside = np.clip(values, MARGIN_EDGES[0], np.nextafter(MARGIN_EDGES[-1], 0))
-  return np.histogram(inside, MARGIN_EDGES)[0]
-
-
-def reliability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns by confidence bin, as for the ECE: examples, sum of confidence, correct; [3, bins].
-
-  Args:
-    logits: [N, L].
-    labels: int [N].
-  """
-  p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-  confidence = (p / p.sum(axis=1, keepdims=True)).max(axis=1)
-  bins = np.clip(np.ceil(confidence * metrics.ECE_BINS).astype(int) - 1, 0, metrics.ECE_BINS - 1)
-  correct = logits.argmax(axis=1) == labels
-  weights = (np.ones_like(confidence), confidence, correct)
-  return np.stack([np.bincount(bins, w, metrics.ECE_BINS) for w in weights])
-
-
-def template_plane(features: np.ndarray, templates: np.ndarray) -> np.ndarray:
-  """Projects features on the plane through three class templates.
-
-  Args:
-    features: penultimate activations [N, F].
-    templates: columns of the last layer's kernel for three classes, [3, F].
-
-  Returns:
-    [N, 2] coordinates in an orthonormal basis of that plane, whose origin is the mean of the
-    templates.
-
-  References:
-    Mueller et al., "When does label smoothing help?", 2019, section 2.
-  """
-  centre = templates.mean(axis=0)
-  # The plane's directions are the row space of the centred templates, of rank 2.
-  _, _, directions = np.linalg.svd(templates - centre, full_matrices=False)
-  return (features - centre) @ directions[:2].T
+PROJECTED_EXAMPLES = 100
+"""Largest number of examples of each class that a projection shows."""
 
 
 def collect(
@@ -75,19 +36,35 @@ def collect(
   kernel: np.ndarray,
   bias: np.ndarray,
 ) -> dict[str, np.ndarray]:
-  """Returns the arrays of diagnostics.npz.
+  """Collects everything that the other functions of this module compute for a trained network.
 
   Args:
-    train: logits [N, L], features [N, F], labels and true_labels [N] (-1 where unknown).
-    test: likewise.
-    kernel: of the last layer, [F, L].
-    bias: of the last layer, [L].
+    train: Arrays of the training split: `logits` of shape [N, L], `features` (activations before
+      the last layer) of shape [N, F], `labels` (those trained on) and `true_labels`, integers of
+      shape [N], with a true label of -1 if nobody knows it.
+    test: The same arrays of the test split, where all true labels are known.
+    kernel: Kernel of the last layer, of shape [F, L].
+    bias: Bias of the last layer, of shape [L].
 
   Returns:
-    reliability; margins_clean and margins_mislabelled (counts in `MARGIN_EDGES`, by
-    whether the training label is right), margins_test; for three classes or more, of the first
-    three: projection_{train,test} [n, 2] with projection_{train,test}_labels (the true ones)
-    and projection_{train,test}_given (those in use); for 2-D features kernel and bias.
+    Arrays by name. Always: `reliability` of the test split, of shape [3, 15]; `margin_edges`;
+    histograms of margins of shape [120] over the training examples that are labelled right and
+    wrong and over the test split, `margins_clean`, `margins_mislabelled` and `margins_test`. For
+    features in two dimensions: `kernel` and `bias`. For features in three dimensions or more and at
+    least three classes, for the split S in `train` and `test`: `projection_S`, coordinates of shape
+    [n, 2] of examples of the first three classes, with their true labels `projection_S_labels` and
+    their labels in use `projection_S_given`, both of shape [n].
+
+  Examples:
+    >>> split = {
+    ...   "logits": np.array([[2.0, 0.0], [0.0, 1.0]]),
+    ...   "features": np.array([[2.0, 0.0], [0.0, 1.0]]),
+    ...   "labels": np.array([0, 0]),
+    ...   "true_labels": np.array([0, 1]),
+    ... }
+    >>> arrays = collect(split, split, np.eye(2), np.zeros(2))
+    >>> int(arrays["margins_clean"].sum()), int(arrays["margins_mislabelled"].sum())
+    (1, 1)
   """
   arrays = {
     "reliability": reliability(test["logits"], test["labels"]),
@@ -111,14 +88,96 @@ def collect(
   return arrays
 
 
+def reliability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Sums up the examples of each confidence bin, for a reliability diagram.
+
+  The bins are those of the expected calibration error in `metrics.classification`.
+
+  Args:
+    logits: Unnormalised log-probabilities of shape [N, L].
+    labels: Labels, integers of shape [N].
+
+  Returns:
+    Array of shape [3, 15] with the number of examples, the sum of their confidences and the number
+    of correct predictions in each bin.
+
+  Examples:
+    >>> examples, confidence, correct = reliability(np.array([[9.0, 0.0]]), np.array([1]))
+    >>> examples[-1].item(), confidence[-1].round(3).item(), correct[-1].item()
+    (1.0, 1.0, 0.0)
+  """
+  p = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+  confidence = (p / p.sum(axis=1, keepdims=True)).max(axis=1)
+  bins = np.clip(np.ceil(confidence * metrics.ECE_BINS).astype(int) - 1, 0, metrics.ECE_BINS - 1)
+  correct = logits.argmax(axis=1) == labels
+  weights = (np.ones_like(confidence), confidence, correct)
+  return np.stack([np.bincount(bins, w, metrics.ECE_BINS) for w in weights])
+
+
+def margins(logits: np.ndarray, true_labels: np.ndarray) -> np.ndarray:
+  """Computes how far the true class leads: its logit less the largest of the other logits.
+
+  Args:
+    logits: Unnormalised log-probabilities of shape [N, L].
+    true_labels: True labels, integers of shape [N] in [0, L).
+
+  Returns:
+    Margins of shape [N], in the unit of the logits; negative for a wrong prediction.
+
+  Examples:
+    >>> margins(np.array([[1.0, 5.0, 2.0]]), np.array([2]))
+    array([-3.])
+  """
+  rows = np.arange(len(logits))
+  others = logits.copy()
+  others[rows, true_labels] = -np.inf
+  return logits[rows, true_labels] - others.max(axis=1)
+
+
+def histogram(values: np.ndarray) -> np.ndarray:
+  """Counts values between `MARGIN_EDGES`.
+
+  Args:
+    values: Values of shape [N]. Those beyond the outer edges are counted in the outer bins.
+
+  Returns:
+    Integers of shape [120].
+
+  Examples:
+    >>> histogram(np.array([-1000.0, -30.0, 0.1]))[[0, 60, 119]]
+    array([2, 1, 0])
+  """
+  inside = np.clip(values, MARGIN_EDGES[0], np.nextafter(MARGIN_EDGES[-1], 0))
+  return np.histogram(inside, MARGIN_EDGES)[0]
+
+
+def template_plane(features: np.ndarray, templates: np.ndarray) -> np.ndarray:
+  """Projects features on the plane through the templates of three classes.
+
+  Args:
+    features: Activations before the last layer, of shape [N, F].
+    templates: Columns of the last layer's kernel for three classes, of shape [3, F].
+
+  Returns:
+    Coordinates of shape [N, 2] in an orthonormal basis of the plane. The mean of the templates is
+    the origin.
+
+  References:
+    Müller et al., [When does label smoothing help?](https://arxiv.org/abs/1906.02629), 2019,
+    section 2.
+
+  Examples:
+    >>> flat = template_plane(np.eye(3, 5), np.eye(3, 5))
+    >>> np.linalg.norm(flat, axis=1).round(4)  # a regular triangle around the origin
+    array([0.8165, 0.8165, 0.8165])
+  """
+  centre = templates.mean(axis=0)
+  # The plane's directions are the row space of the centred templates, which has rank 2.
+  _, _, directions = np.linalg.svd(templates - centre, full_matrices=False)
+  return (features - centre) @ directions[:2].T
+
+
 def _shown(true_labels: np.ndarray) -> np.ndarray:
-  """Returns which examples the projection shows: the first ones of each class."""
+  """Returns the indices of the examples that a projection shows, the first ones of each class."""
   of_class = [np.flatnonzero(true_labels == k) for k in range(PROJECTED_CLASSES)]
   return np.concatenate([found[:PROJECTED_EXAMPLES] for found in of_class])
-
-
-def save(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes the arrays as one .npz file, floats in single precision."""
-  small = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-  with files.replacing(path) as f:
-    np.savez_compressed(f, allow_pickle=False, **small)

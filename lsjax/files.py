@@ -1,7 +1,7 @@
-"""Whole files or none: every small file of a work directory is written through here.
+"""Files that are written whole or not at all: every small file of a run is written here.
 
 Paths are local (or on a shared disk), or in a bucket (gs://, s3://) as etils.epath understands
-them. A bucket has no locks, and a file in it appears when it is whole.
+them. A bucket has no locks, and a file in it appears only once it is whole.
 """
 
 import contextlib
@@ -11,28 +11,30 @@ import io
 import json
 import os
 import pathlib
-import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import IO, Any
-
-from etils import epath
 
 PathLike = str | os.PathLike[str]
 
 
 def path(where: PathLike) -> pathlib.Path:
-  """Returns a path with the methods of pathlib, in a bucket too."""
-  return pathlib.Path(where) if is_local(where) else epath.Path(where)
+  """Returns an object with the methods of pathlib.Path, for a path in a bucket too."""
+  if is_local(where):
+    return pathlib.Path(where)
+  from etils import epath
+
+  return epath.Path(where)
 
 
 def is_local(where: PathLike) -> bool:
-  """Whether a path is on a disk of this machine, or one that it shares."""
+  """Returns whether a path is on a disk of this machine or a disk that it mounts."""
   return "://" not in os.fspath(where)
 
 
 @contextlib.contextmanager
 def replacing(where: PathLike) -> Iterator[IO[bytes]]:
-  """Opens a temporary file that takes the place of a file when the block ends well.
+  """Opens a temporary file that replaces the file at `where` if the block ends without an error.
 
   A kill or a full disk at any moment leaves either the old file or the new one.
   """
@@ -43,15 +45,13 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
     target.write_bytes(buffer.getvalue())
     return
   target.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+  temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
   try:
-    with os.fdopen(handle, "wb") as f:
+    # Created by `open`, so that the process's umask decides who may read it.
+    with open(temporary, "xb") as f:
       yield f
       f.flush()
       os.fsync(f.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 would hide results from a group
     os.replace(temporary, target)
   except BaseException:
     with contextlib.suppress(OSError):
@@ -61,13 +61,13 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def locked(directory: PathLike) -> Iterator[bool]:
-  """Makes a directory and tries to lock it; yields whether it is this process's now.
+  """Creates a directory and tries to lock it; yields whether this process holds the lock.
 
   The lock (flock) needs no file, binds only those who ask for it, and ends with the process
   however that ends. On a file system without locks, and in a bucket, every process gets it.
 
   Raises:
-    OSError: if the directory cannot be made.
+    OSError: if the directory cannot be created.
   """
   if not is_local(directory):
     yield True
@@ -76,13 +76,7 @@ def locked(directory: PathLike) -> Iterator[bool]:
   place.mkdir(parents=True, exist_ok=True)
   descriptor = os.open(place, os.O_RDONLY)
   try:
-    mine = _lock(descriptor) and _same_directory(descriptor, place)
-    try:
-      yield mine
-    finally:
-      if mine:
-        with contextlib.suppress(OSError):
-          place.rmdir()  # if nothing came of it
+    yield _lock(descriptor)
   finally:
     os.close(descriptor)
 
@@ -98,16 +92,12 @@ def _lock(descriptor: int) -> bool:
   return True
 
 
-def _same_directory(descriptor: int, place: pathlib.Path) -> bool:
-  """Whether the path still is what was opened: the holder before may have removed it."""
-  try:
-    return os.path.samestat(os.fstat(descriptor), os.stat(place))
-  except FileNotFoundError:
-    return False
-
-
 def write_json(where: PathLike, value: Any) -> None:
-  """Writes value as indented JSON. Raises ValueError for NaN or infinity (not JSON)."""
+  """Writes a value as indented JSON.
+
+  Raises:
+    ValueError: for NaN or infinity, which are not JSON.
+  """
   with replacing(where) as f:
     f.write((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
@@ -118,22 +108,33 @@ def read_json(where: PathLike) -> Any:
 
 
 def read_rows(where: PathLike) -> list[dict[str, Any]]:
-  """Returns the objects of a file with one JSON object a line, such as metrics.jsonl.
+  """Returns the objects of a file that holds one JSON object per line, such as metrics.jsonl.
 
-  A last line cut off by a kill is left out.
+  A kill may cut off the last line; such a line is left out.
+
+  Raises:
+    ValueError: if another line cannot be read, naming the file and the line.
   """
   rows = []
-  for line in path(where).read_text().splitlines():
-    with contextlib.suppress(json.JSONDecodeError):
-      rows.append(json.loads(line))
+  lines = path(where).read_text().splitlines()
+  for number, line in enumerate(lines, 1):
+    try:
+      row = json.loads(line)
+      if not isinstance(row, dict):
+        raise ValueError("not an object")
+    except ValueError as error:
+      if number == len(lines):
+        break
+      raise ValueError(f"{where}, line {number}: is not a JSON object ({error})") from error
+    rows.append(row)
   return rows
 
 
 class Rows:
-  """A file with one JSON object a line, that grows; in a bucket it is written anew by each row."""
+  """A growing file with one JSON object per line; in a bucket each row rewrites the file."""
 
   def __init__(self, where: PathLike, rows: list[dict[str, Any]]):
-    """Begins the file with rows."""
+    """Starts the file with the given rows."""
     self._path, self._lines = path(where), [_line(row) for row in rows]
     self._file: IO[str] | None = None
     self._write_all()
@@ -141,7 +142,11 @@ class Rows:
       self._file = open(where, "a")  # noqa: SIM115 (closed by `close`)
 
   def add(self, row: dict[str, Any]) -> None:
-    """Adds a row, at once to be read by others. Raises OSError if it cannot be written."""
+    """Adds a row that other processes can read at once.
+
+    Raises:
+      OSError: if the row cannot be written.
+    """
     if self._file is None:
       self._lines.append(_line(row))
       self._write_all()
@@ -150,6 +155,7 @@ class Rows:
       self._file.flush()
 
   def close(self) -> None:
+    """Closes the file."""
     if self._file is not None:
       self._file.close()
 

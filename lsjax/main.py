@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from lsjax import cli, files
 from lsjax import config as config_lib
@@ -29,42 +29,46 @@ flags.DEFINE_bool(
 
 
 def main(argv: Sequence[str]) -> None:
+  """Trains the run, or the teacher and its student, and prints a summary."""
   del argv
-  try:
-    config = config_lib.from_config_dict(cli.FLAGS.config)
-    config_lib.check_overrides(config, cli.overrides())
-  except config_lib.ConfigError as error:
-    cli.fail(cli.BAD_INPUT, str(error))
+  config = config_lib.from_config_dict(cli.FLAGS.config)
+  config_lib.check_overrides(config, cli.overrides())
   default = f"runs/{cli.config_name()}/{config_lib.config_hash(config)}"
   workdir = files.path(cli.FLAGS.workdir or default)
 
-  # Here, so that bad input is told before JAX is imported.
+  # Imported here, so that bad input is reported before JAX is imported.
   import jax
 
-  from lsjax import cluster, distill, parallel, summary, train
+  from lsjax.distillation import stages
+  from lsjax.reports import summary
+  from lsjax.runs import execution
+  from lsjax.training import distributed, loop
 
   try:
-    cluster.initialize(cli.FLAGS.distributed, os.environ)
+    distributed.initialize(cli.FLAGS.distributed, os.environ)
     with cli.jax_set_up():
       if config.teacher is None:
-        result = train.train_and_evaluate(config, workdir)
+        result = execution.train_and_evaluate(config, workdir)
       else:
-        result, workdir = distill.teach_and_train(config, workdir)
-  except cli.bad_input() as error:
-    cli.fail(cli.BAD_INPUT, str(error))
-  except train.Stopped as stopped:
-    # Together, unlike an error: what is said last is that the job's processes part.
+        result, workdir = stages.teach_and_train(config, workdir)
+  except loop.Stopped as stopped:
+    # A normal exit, unlike `cli.fail`: the processes of a job end together.
     print(cli.line(f"{stopped}; the same command resumes it"), file=sys.stderr)
     sys.exit(128 + stopped.signum)
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
     cli.fail(cli.PEER_LOST, f"another process of the job was lost ({str(error)[:200]})")
-  if parallel.is_first_process():
+  if distributed.is_first_process():
     print(summary.table(result, workdir))
   if result["status"] == "diverged":
     sys.exit(cli.DIVERGED)
 
 
+def run() -> None:
+  """Runs the command with the process's arguments."""
+  cli.run(main, config_lib.check_field_name, sys.modules[__name__])
+
+
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parser(config_lib.check_field_name))
+  run()

@@ -1,80 +1,223 @@
-"""Label noise: one draw per example, a function of (seed, example id) and nothing else."""
+"""Label noise, drawn once for each example from its true label, its id and a seed."""
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from lsjax import files, transition
+from lsjax import transition
+
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "Ids",
+  "NoisyLabels",
+  "corrupt",
+  "given",
+  "Draw",
+  "uniform",
+  "check_labels",
+]
+
+Ids = Sequence[int] | Sequence[str] | np.ndarray
+"""Ids of examples, integers or strings such as "train_16399"."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NoisyLabels:
-  """Training labels after noise, with what is known of the labels before it.
+  """Holds the labels to train on, with what is known about the labels before the noise.
 
   Attributes:
-    ids: [N], integers or strings.
-    labels: int32 [N], the labels to train on.
-    clean: int32 [N], or None where nobody knows them.
-    transition: float64 [L, L], the matrix that was drawn from, or counted from the labels
-      where they were given; None where there is neither.
-    seed: of the draw; None for labels that were given.
+    ids: Ids of the examples, integers or strings of shape [N].
+    labels: Labels to train on, int32 of shape [N].
+    clean: True labels, int32 of shape [N], or None if nobody knows them.
+    transition: Matrix T[true, noisy], float64 of shape [L, L]. It is the matrix that the labels
+      were drawn with; for labels that were given, the matrix counted from them and the true
+      labels, or None if nobody knows these.
+    seed: Seed of the draw, or None for labels that were given.
   """
 
   ids: np.ndarray
-  labels: np.ndarray
-  clean: np.ndarray | None
-  transition: np.ndarray | None
+  labels: NDArray[np.int32]
+  clean: NDArray[np.int32] | None
+  transition: NDArray[np.float64] | None
   seed: int | None
 
   @property
-  def changed(self) -> np.ndarray | None:
-    """bool [N]: whose label is wrong; None where the clean labels are unknown."""
+  def changed(self) -> NDArray[np.bool_] | None:
+    """Mask of the examples with a wrong label, bool of shape [N], or None without true labels."""
     return None if self.clean is None else self.labels != self.clean
 
   @property
   def realised_rate(self) -> float | None:
-    """The share of wrong labels; None where the clean labels are unknown."""
-    return None if self.clean is None else float(np.mean(self.labels != self.clean))
+    """Share of the examples with a wrong label, in [0, 1], or None without true labels."""
+    return None if self.changed is None else float(np.mean(self.changed))
 
-  def sha256(self) -> str:
-    """Returns the hexadecimal digest of ids, clean labels, labels and T."""
-    digest = hashlib.sha256()
-    for array in self._arrays().values():
-      digest.update(repr((array.shape, array.dtype.str)).encode())
-      digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+  def arrays(self) -> dict[str, np.ndarray]:
+    """Returns the arrays that describe the labels, for a file or a comparison.
 
-  def _arrays(self) -> dict[str, np.ndarray]:
-    arrays = {"ids": self.ids, "noisy_labels": self.labels}
+    Returns:
+      Arrays by name, in this order: `ids`, `noisy_labels` (the labels to train on); with true
+      labels also `clean_labels` and `changed`; with a transition matrix also `transition`.
+
+    Examples:
+      >>> list(given([0, 1, 1], None, 2, ids=[7, 8, 9]).arrays())
+      ['ids', 'noisy_labels']
+    """
+    arrays: dict[str, np.ndarray] = {"ids": self.ids, "noisy_labels": self.labels}
     if self.clean is not None:
       arrays |= {"clean_labels": self.clean, "changed": self.labels != self.clean}
     if self.transition is not None:
       arrays["transition"] = self.transition
     return arrays
 
-  def save(self, path: str | os.PathLike[str]) -> None:
-    """Writes an .npz file: ids, noisy_labels, clean_labels and changed (where known),
-    transition (where there is one), seed (-1 for given labels), sha256."""
-    seed = -1 if self.seed is None else self.seed
-    with files.replacing(path) as f:
-      np.savez_compressed(
-        f, allow_pickle=False, seed=np.int64(seed), sha256=np.str_(self.sha256()), **self._arrays()
-      )
+  def sha256(self) -> str:
+    """Computes the digest of the contents, types, shapes and order of `arrays`.
+
+    Returns:
+      SHA-256 digest in hexadecimal. Equal labels have the same digest on every machine.
+    """
+    digest = hashlib.sha256()
+    for array in self.arrays().values():
+      digest.update(repr((array.shape, array.dtype.str)).encode())
+      digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
-def uniform(ids: Sequence[int] | Sequence[str] | np.ndarray, *, seed: int) -> np.ndarray:
-  """Returns one number in [0, 1) per id: BLAKE2b keyed by the seed, so the same anywhere.
+def corrupt(
+  labels: ArrayLike, transition_matrix: ArrayLike, *, seed: int, ids: Ids | None = None
+) -> NoisyLabels:
+  """Draws a noisy label for every example.
+
+  The label of an example of true class i is drawn from row i of the transition matrix, in one
+  pass. The draw depends on the example's id, its true label, the matrix and the seed. It does not
+  depend on the order of the examples, on the other examples, or on the machine.
 
   Args:
-    ids: integers or strings; 7 and "7" are the same id.
-    seed: in [0, 2^64).
+    labels: True labels, integers of shape [N] in [0, L).
+    transition_matrix: Matrix T[true, noisy] of shape [L, L]; its rows sum to 1.
+    seed: Seed of the noise, in [0, 2^64). It is meant to be kept apart from the seeds of training.
+    ids: Distinct integers or strings, one for each of the N examples; 0 to N - 1 by default.
 
   Returns:
-    float64 array [N] with 53 random bits each, independent across ids and seeds.
+    The noisy labels, with the true ones beside them.
+
+  Raises:
+    ValueError: If labels are not integers in [0, L), if the matrix is not a transition matrix (see
+      `transition.validate`), if the ids are not N distinct integers or strings, or if the seed is
+      out of range.
+
+  References:
+    Lukasik et al., [Does label smoothing mitigate label noise?](https://arxiv.org/abs/2003.02819),
+    2020, section 5: noise is drawn once, on the training labels alone.
+
+  Examples:
+    >>> from lsjax import transition
+    >>> noisy = corrupt(np.zeros(1000, int), transition.symmetric(10, 0.2), seed=0)
+    >>> bool(abs(noisy.changed.mean() - 0.2) < 0.04)
+    True
+    >>> part = corrupt(np.zeros(2, int), transition.symmetric(10, 0.2), seed=0, ids=[999, 7])
+    >>> part.labels.tolist() == noisy.labels[[999, 7]].tolist()
+    True
+  """
+  matrix = transition.validate(transition_matrix)
+  clean = check_labels(labels, len(matrix))
+  ids = np.arange(len(clean)) if ids is None else np.asarray(ids)
+  if ids.shape != clean.shape or ids.dtype.kind not in "iuU":
+    raise ValueError(f"ids must be {len(clean)} integers or strings")
+  if len(np.unique(ids)) != len(ids):
+    raise ValueError("ids must be distinct: examples of one id would share their draw")
+  return NoisyLabels(ids, Draw(matrix, seed)(clean, ids), clean, matrix, seed)
+
+
+def given(noisy: ArrayLike, clean: ArrayLike | None, num_classes: int, *, ids: Ids) -> NoisyLabels:
+  """Wraps labels that are noisy already.
+
+  Args:
+    noisy: Labels to train on, integers of shape [N] in [0, L).
+    clean: True labels, integers of shape [N] in [0, L), or None if nobody knows them.
+    num_classes: Number of classes L.
+    ids: Ids of the examples, N integers or strings.
+
+  Returns:
+    The labels, with a transition matrix counted from them if the true labels are known.
+
+  Raises:
+    ValueError: If labels are not integers in [0, L).
+
+  Examples:
+    >>> given([0, 1, 1, 1], [0, 0, 1, 1], 2, ids=range(4)).transition
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+  """
+  ids, noisy = np.asarray(ids), check_labels(noisy, num_classes)
+  if clean is None:
+    return NoisyLabels(ids, noisy, None, None, None)
+  clean = check_labels(clean, num_classes)
+  return NoisyLabels(ids, noisy, clean, transition.estimate(clean, noisy, num_classes), None)
+
+
+class Draw:
+  """Draws the noisy labels of `corrupt` for examples as they come, for instance in a stream.
+
+  Examples:
+    >>> from lsjax import transition
+    >>> matrix = transition.symmetric(10, 0.5)
+    >>> whole = corrupt(np.zeros(12, int), matrix, seed=7)
+    >>> Draw(matrix, 7)(np.zeros(2, int), [3, 4]).tolist() == whole.labels[3:5].tolist()
+    True
+  """
+
+  def __init__(self, transition_matrix: NDArray[np.float64], seed: int):
+    """Prepares the draws.
+
+    Args:
+      transition_matrix: Matrix T[true, noisy], float64 of shape [L, L], a result of
+        `transition.validate`.
+      seed: Seed of the noise, in [0, 2^64).
+    """
+    # Dividing by the last entry makes the last class of positive chance end at exactly 1.
+    cumulative = np.cumsum(transition_matrix, axis=1)
+    self._cumulative, self._seed = cumulative / cumulative[:, -1:], seed
+
+  def __call__(self, labels: np.ndarray, ids: Ids) -> NDArray[np.int32]:
+    """Draws a noisy label for every example.
+
+    Args:
+      labels: True labels, integers of shape [N] in [0, L).
+      ids: Ids of the examples, N integers or strings.
+
+    Returns:
+      Noisy labels, int32 of shape [N].
+
+    Raises:
+      ValueError: If the seed is out of range.
+    """
+    draws = uniform(ids, seed=self._seed)
+    noisy = np.empty(len(labels), np.int32)
+    for true in np.unique(labels):
+      of_class = labels == true
+      noisy[of_class] = np.searchsorted(self._cumulative[true], draws[of_class], side="right")
+    return noisy
+
+
+def uniform(ids: Ids, *, seed: int) -> NDArray[np.float64]:
+  """Computes a number in [0, 1) for every id, from a hash (BLAKE2b) with the seed as its key.
+
+  Args:
+    ids: N integers or strings. The integer 7 and the string "7" are the same id.
+    seed: Integer in [0, 2^64).
+
+  Returns:
+    Float64 array of shape [N], with 53 random bits in each number. Numbers of different ids or
+    seeds are independent, and every machine computes the same ones.
+
+  Raises:
+    ValueError: If the seed is out of range.
+
+  Examples:
+    >>> uniform(["7", "train_16399"], seed=1).round(4)
+    array([0.9287, 0.8146])
   """
   if not 0 <= seed < 2**64:
     raise ValueError(f"seed must be in [0, 2^64), not {seed}")
@@ -84,96 +227,33 @@ def uniform(ids: Sequence[int] | Sequence[str] | np.ndarray, *, seed: int) -> np
     h = keyed.copy()
     h.update(str(i).encode())
     digests += h.digest()
-  return (np.frombuffer(bytes(digests), "<u8") >> np.uint64(11)) * 2.0**-53
+  bits = np.frombuffer(bytes(digests), "<u8") >> np.uint64(11)
+  return bits.astype(np.float64) * 2.0**-53
 
 
-def corrupt(
-  labels: np.ndarray,
-  transition_matrix: np.ndarray,
-  *,
-  seed: int,
-  ids: Sequence[int] | Sequence[str] | np.ndarray | None = None,
-) -> NoisyLabels:
-  """Draws a noisy label for every example from its clean one, in one pass.
-
-  The draw of an example depends on its id, its clean label, the matrix and the seed; not
-  on order, subset, batch size, host count or platform.
+def check_labels(labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
+  """Checks that labels are integers in [0, L).
 
   Args:
-    labels: clean integer labels [N] in [0, L).
-    transition_matrix: T[true, noisy], [L, L].
-    seed: of the noise; apart from the seeds of training.
-    ids: N distinct integers or strings (such as train_16399); 0..N-1 when absent.
+    labels: Labels of shape [N].
+    num_classes: Number of classes L.
 
   Returns:
-    `NoisyLabels`, with `.labels` and `.changed`.
+    The labels as int32 of shape [N].
 
   Raises:
-    ValueError: for labels outside [0, L) or not integers, a matrix that is no transition
-      matrix, ids that are not N distinct values, or a seed out of range.
+    ValueError: If the labels have another shape, are not integers, or are outside [0, L).
 
-  References:
-    Lukasik et al., 2020, section 5: noise drawn once, on the training labels alone.
-
-  >>> from lsjax import transition
-  >>> noisy = corrupt(np.zeros(1000, int), transition.symmetric(10, 0.2), seed=0)
-  >>> bool(abs(noisy.changed.mean() - 0.2) < 0.04)
-  True
-  >>> part = corrupt(np.zeros(2, int), transition.symmetric(10, 0.2), seed=0, ids=[999, 7])
-  >>> part.labels.tolist() == noisy.labels[[999, 7]].tolist()
-  True
+  Examples:
+    >>> check_labels([0, 3], 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: label 3 is outside [0, 3)
   """
-  matrix = transition.validate(transition_matrix)
-  labels = check_labels(labels, len(matrix))
-  ids = np.arange(len(labels)) if ids is None else np.asarray(ids)
-  if ids.shape != labels.shape or ids.dtype.kind not in "iuU":
-    raise ValueError(f"ids must be {len(labels)} integers or strings")
-  if len(np.unique(ids)) != len(ids):
-    raise ValueError("ids must be distinct: examples of one id would share their draw")
-  noisy = Draw(matrix, seed)(labels, ids)
-  return NoisyLabels(ids, noisy, labels, matrix, seed)
-
-
-class Draw:
-  """The draw of `corrupt` for examples as they come, in a stream for instance."""
-
-  def __init__(self, transition_matrix: np.ndarray, seed: int):
-    """Takes T[true, noisy], [L, L], that is a valid transition matrix, and the noise's seed."""
-    # Dividing by the last entry makes the last class of positive chance end at exactly 1.
-    cumulative = np.cumsum(transition_matrix, axis=1)
-    self.cumulative, self.seed = cumulative / cumulative[:, -1:], seed
-
-  def __call__(self, labels: np.ndarray, ids: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Returns the noisy labels, int32 [N], of examples with clean labels in [0, L)."""
-    draws = uniform(ids, seed=self.seed)
-    noisy = np.empty(len(labels), np.int32)
-    for true in np.unique(labels):
-      of_class = labels == true
-      noisy[of_class] = np.searchsorted(self.cumulative[true], draws[of_class], side="right")
-    return noisy
-
-
-def given(
-  noisy: np.ndarray, clean: np.ndarray | None, num_classes: int, *, ids: np.ndarray
-) -> NoisyLabels:
-  """Wraps labels that are noisy already; T is counted where the clean labels are known.
-
-  Raises:
-    ValueError: for labels outside [0, num_classes) or not integers.
-  """
-  noisy = check_labels(noisy, num_classes)
-  if clean is None:
-    return NoisyLabels(ids, noisy, None, None, None)
-  clean = check_labels(clean, num_classes)
-  return NoisyLabels(ids, noisy, clean, transition.estimate(clean, noisy, num_classes), None)
-
-
-def check_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns the labels as int32 [N]; ValueError unless they are integers in [0, num_classes)."""
-  labels = np.asarray(labels)
-  if labels.ndim != 1 or labels.dtype.kind not in "iu":
-    raise ValueError(f"labels must be integers [N], not {labels.dtype} {list(labels.shape)}")
-  if labels.size and not (labels.min() >= 0 and labels.max() < num_classes):
-    outside = labels.min() if labels.min() < 0 else labels.max()
+  array = np.asarray(labels)
+  if array.ndim != 1 or array.dtype.kind not in "iu":
+    raise ValueError(f"labels must be integers [N], not {array.dtype} {list(array.shape)}")
+  if array.size and not (array.min() >= 0 and array.max() < num_classes):
+    outside = array.min() if array.min() < 0 else array.max()
     raise ValueError(f"label {outside} is outside [0, {num_classes})")
-  return labels.astype(np.int32)
+  return array.astype(np.int32)

@@ -62,3 +62,13 @@ def make_distillation():
     return config_lib.from_config_dict(config)
 
   return make
+
+
+@pytest.fixture(scope="session")
+def imagenet_directory(tmp_path_factory):
+  """A TFDS directory with a small data set of imagenet2012's features; see imagenet_fixture."""
+  import imagenet_fixture
+
+  path = tmp_path_factory.mktemp("tfds")
+  imagenet_fixture.build(path)
+  return path

@@ -12,7 +12,9 @@ import typing
 import pytest
 
 from lsjax import config as config_lib
-from lsjax import models, step, variants
+from lsjax import methods, variants
+from lsjax.models import networks
+from lsjax.training import matrices
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").glob("*.py"))
@@ -38,20 +40,20 @@ def test_every_config_file_loads(path, variant):
 def test_every_field_is_read():
   """Some module reads `.field` of every field: a setting that does nothing is a trap."""
   read = set()
-  for path in (ROOT / "lsjax").glob("*.py"):
+  for path in (ROOT / "lsjax").rglob("*.py"):
     tree = ast.parse(path.read_text())
     read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-  # Read as getattr(config.train, name) in experiment.py.
+  # Read as getattr(config.train, name) in training/setup.py.
   read |= {"eval_batch_size"}
   assert {name.rpartition(".")[2] for name in config_lib.fields()} <= read
 
 
 def test_choices_are_what_the_code_offers():
-  assert set(typing.get_args(config_lib.ModelName)) == set(models._NETWORKS)
-  for name in typing.get_args(config_lib.LossName):
+  assert set(typing.get_args(config_lib.ModelName)) == set(networks.NETWORKS)
+  for name in methods.METHODS:
     if name != "smearing":  # needs a file
       loss = config_lib.Loss(name=name, alpha=0.1, r=-0.2)
-      matrix, transition = step.method(loss, None, 5)
+      matrix, transition = matrices.method_arrays(loss, None, 5)
       assert matrix.shape == transition.shape == (5, 5)
 
 
@@ -123,7 +125,7 @@ def test_mutated_configs_are_refused_in_one_line():
     ({"noise.kind": "given"}, "config.noise.labels"),
     ({"noise.kind": "file"}, "config.noise.path"),
     ({"loss.name": "smearing"}, "config.loss.matrix"),
-    ({"loss.name": "backward_correction", "loss.alpha": 1.0}, "alpha below 1"),
+    ({"loss.name": "backward_correction", "loss.alpha": 1.0}, "alpha must be below 1"),
     ({"loss.name": "forward_correction", "loss.transition": "noise"}, "noise.kind=none"),
     ({"optim.boundaries": (5, 3)}, "increase"),
     ({"optim.momentum": 1.0}, r"\[0, 1\)"),

@@ -1,15 +1,21 @@
 """Data sets: the user's npz, small TFDS directories of the real features, what is refused."""
 
 import io
+import pathlib
 import shutil
+import subprocess
+import sys
 import tarfile
+import types
 
+import jax
 import numpy as np
 import pytest
 import requests
 
 from lsjax import config as config_lib
 from lsjax import data
+from lsjax.data import augmentation, tfds
 
 
 def arrays(n=20, classes=4, **changes):
@@ -37,6 +43,11 @@ def test_npz(tmp_path):
   assert load(tmp_path, "crawled").train_labels is not None
   assert load(tmp_path, "crawled", train_labels=None).train_labels is None
   assert load(tmp_path, "train_labels").train_labels is None
+  # The caller knows what to do about labels that are absent.
+  assert load(tmp_path, train_labels=None).train_labels is None
+  assert set(load(tmp_path, "absent").label_sets) == {"train_labels", "crawled"}
+  assert load(tmp_path, "crawled", crawled=np.arange(20) % 7).num_classes == 7
+  assert load(tmp_path, crawled=np.full(20, -1)).num_classes == 4  # not used
   vectors = load(tmp_path, train_images=np.ones((20, 5)), test_images=np.ones((8, 5)))
   assert vectors.train_images.dtype == np.float32
 
@@ -46,8 +57,6 @@ def test_npz(tmp_path):
   [
     ({"train_images": None}, "", "has no train_images"),
     ({"test_labels": None}, "", "has no test_labels"),
-    ({"train_labels": None}, "", "no train_labels"),
-    ({}, "absent", "config.noise.labels = 'absent'"),
     ({"train_images": np.zeros((20, 6, 6))}, "", "uint8 or float"),
     ({"train_images": np.zeros((20, 6), np.int64)}, "", "uint8 or float"),
     ({"test_images": np.zeros((8, 6, 6, 1), np.uint8)}, "", "differ in shape"),
@@ -61,24 +70,39 @@ def test_npz(tmp_path):
   ],
 )
 def test_npz_errors(tmp_path, changes, given, message):
-  with pytest.raises(config_lib.ConfigError, match=message) as caught:
+  with pytest.raises(ValueError, match=message) as caught:
     load(tmp_path, given, **changes)
   assert "\n" not in str(caught.value)
 
 
 def test_npz_is_never_unpickled(tmp_path):
   np.savez(tmp_path / "d.npz", **arrays(evil=np.array([{"a": 1}], object)))
-  with pytest.raises(config_lib.ConfigError, match="pickl"):
+  with pytest.raises(ValueError, match="pickl"):
     data.load(config_lib.Data(name="npz", path=str(tmp_path / "d.npz")))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04 cut"])
-def test_npz_unreadable(tmp_path, content):
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (None, "^no such file$"),
+    (b"", "^cannot be read as an .npz file"),
+    (b"not a zip", "^cannot be read as an .npz file"),
+    (b"PK\x03\x04 cut", "^cannot be read as an .npz file"),
+    (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }".ljust(127)
+     + b"\n\x00", "^is a single array"),
+  ],
+)  # fmt: skip
+def test_npz_unreadable(tmp_path, content, message):
   path = tmp_path / "d.npz"
   if content is not None:
     path.write_bytes(content)
-  with pytest.raises(config_lib.ConfigError, match=r"config\.data\.path"):
+  with pytest.raises(ValueError, match=message):
     data.load(config_lib.Data(name="npz", path=str(path)))
+
+
+def test_a_directory_is_no_npz(tmp_path):
+  with pytest.raises(ValueError, match=r"^cannot be read as an \.npz file"):
+    data.load(config_lib.Data(name="npz", path=str(tmp_path)))
 
 
 def test_digits_and_gaussians():
@@ -111,9 +135,7 @@ def cifar_archive(path, prefix, members):
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_tfds_is_prepared_and_read_without_tensorflow(tmp_path, monkeypatch, name):
   """The real builder on an archive in CIFAR's own format, its download replaced by a file."""
-  import sys
-
-  with data.quiet_tensorflow_datasets():
+  with tfds.quiet_tensorflow_datasets():
     from tensorflow_datasets.core.download import download_manager
 
   classes, num_labels, per_file = {"cifar10": (10, 1, 4), "cifar100": (100, 2, 20)}[name]
@@ -141,7 +163,7 @@ def test_tfds_is_prepared_and_read_without_tensorflow(tmp_path, monkeypatch, nam
     return tmp_path / "a.tar.gz"
 
   monkeypatch.setattr(download_manager.DownloadManager, "download", download)
-  monkeypatch.setattr(data, "_check_reachable", lambda url: None)
+  monkeypatch.setattr(tfds, "_check_reachable", lambda url: None)
   config = config_lib.Data(name=name, data_dir=str(tmp_path / "tfds"))
   first = data.load(config)
   train = np.concatenate(records[:-1])
@@ -166,13 +188,13 @@ def test_tfds_is_prepared_and_read_without_tensorflow(tmp_path, monkeypatch, nam
   content = bytearray(record.read_bytes())
   content[len(content) // 3 : len(content) // 3 + 4000] = bytes(4000)
   record.write_bytes(content)
-  with pytest.raises(config_lib.ConfigError, match="train split that cannot be read") as caught:
+  with pytest.raises(ValueError, match=r"^holds a train split that cannot be read: ") as caught:
     data.load(config)
   assert "\n" not in str(caught.value)
   assert not cache.exists()
   shutil.rmtree(tmp_path / "tfds")
-  monkeypatch.setattr(data, "_check_reachable", lambda url: 1 / 0)
-  with pytest.raises(config_lib.ConfigError, match="cannot be prepared"):
+  monkeypatch.setattr(tfds, "_check_reachable", lambda url: 1 / 0)
+  with pytest.raises(ValueError, match=f"^has no {name} in .*, and it cannot be prepared"):
     data.load(config)
 
 
@@ -182,7 +204,74 @@ def test_missing_tfds_without_network(tmp_path, monkeypatch, name):
     raise requests.ConnectionError("no\nnetwork")
 
   monkeypatch.setattr(requests, "head", head)
-  with pytest.raises(config_lib.ConfigError, match=f"config.data.name = '{name}'") as caught:
+  with pytest.raises(ValueError, match=f"^has no {name} in {tmp_path}/{name}") as caught:
     data.load(config_lib.Data(name=name, data_dir=str(tmp_path)))
   assert "\n" not in str(caught.value)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_tfds_cannot_read(tmp_path):
+  (tmp_path / "cifar10/3.0.2").mkdir(parents=True)
+  (tmp_path / "cifar10/3.0.2/dataset_info.json").write_text("no\njson")
+  with pytest.raises(ValueError, match=r"^cannot be opened by TFDS \(") as caught:
+    data.load(config_lib.Data(name="cifar10", data_dir=str(tmp_path)))
+  assert "\n" not in str(caught.value)
+
+
+def test_files_without_random_access(tmp_path, monkeypatch):
+  class Builder:
+    data_dir, info = tmp_path, types.SimpleNamespace(features={})
+
+    def is_prepared(self):
+      return True
+
+    def as_data_source(self, split):
+      raise NotImplementedError("no random access\nto tfrecord")
+
+  monkeypatch.setattr(tfds, "_builder", lambda name, data_dir: Builder())
+  with pytest.raises(ValueError, match=r"^must hold array_record files.* access to tfrecord\)$"):
+    data.load(config_lib.Data(name="cifar10"))
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+  code = "import sys, lsjax.data.streams; print(*{n.split('.')[0] for n in sys.modules})"
+  root = pathlib.Path(__file__).parent.parent
+  done = subprocess.run(
+    [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=120
+  )
+  heavy = {"jax", "sklearn", "PIL", "requests", "tqdm", "grain", "tensorflow_datasets"}
+  assert not set(done.stdout.split()) & heavy
+
+
+def test_crop_and_flip():
+  """Against slices of padded arrays, image by image."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+  offsets = np.asarray(augmentation.crop_offsets(jax.random.key(0), 6, 2))
+  flipped = np.array([True, False, True, False, False, True])
+  result = np.asarray(augmentation.flip(augmentation.crop(images, offsets, 2), flipped))
+  padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+  for i, (row, column) in enumerate(offsets):
+    expected = padded[i, row : row + 5, column : column + 4]
+    np.testing.assert_array_equal(result[i], expected[:, ::-1] if flipped[i] else expected)
+  many = np.asarray(augmentation.crop_offsets(jax.random.key(1), 4000, 2))
+  assert (np.stack([(many == i).mean(0) for i in range(5)]) > 0.17).all()  # of 1/5
+  np.testing.assert_array_equal(augmentation.crop(images, np.full((6, 2), 2), 2), images)
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_a_batch_are_augmented_as_the_whole(parts):
+  images = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 1), dtype=np.uint8)
+  kwargs = {"crop_padding": 2, "random_flip": True}
+  whole = augmentation.augment(jax.random.key(3), images, part=0, parts=1, **kwargs)
+  divided = [
+    augmentation.augment(jax.random.key(3), chunk, part=i, parts=parts, **kwargs)
+    for i, chunk in enumerate(np.split(images, parts))
+  ]
+  np.testing.assert_array_equal(np.concatenate(divided), whole)
+  assert (np.asarray(whole) != images).any((1, 2, 3)).sum() > 8
+  vectors = np.ones((4, 3), np.float32)
+  unchanged = augmentation.augment(
+    jax.random.key(3), vectors, crop_padding=0, random_flip=False, part=0, parts=1
+  )
+  np.testing.assert_array_equal(unchanged, vectors)

@@ -39,14 +39,14 @@ def test_reliability_is_the_ece(split):
 
 
 def test_projection_keeps_distances_between_templates():
-  """The templates lie in their plane: their distances survive, and their mean is the origin."""
+  """The templates lie in their plane, so the projection keeps their distances."""
   templates = np.random.default_rng(1).normal(size=(3, 8))
   flat = diagnostics.template_plane(templates, templates)
   for i in range(3):
     expected = np.linalg.norm(templates - templates[i], axis=1)
     np.testing.assert_allclose(np.linalg.norm(flat - flat[i], axis=1), expected)
   np.testing.assert_allclose(flat.mean(0), 0, atol=1e-12)
-  # What is orthogonal to the plane is seen at the same place.
+  # A shift orthogonal to the plane changes nothing.
   normal = np.linalg.svd(templates - templates.mean(0))[2][-1]
   np.testing.assert_allclose(diagnostics.template_plane(templates + normal, templates), flat)
 

@@ -15,8 +15,14 @@ import time
 import jax
 import numpy as np
 import pytest
+from tqdm import tqdm
 
-from lsjax import checkpoint, files, record, sweep, train
+from lsjax import files
+from lsjax.runs import checkpoints as checkpoints_lib
+from lsjax.runs import directory as directory_lib
+from lsjax.runs import execution, loading
+from lsjax.sweeps import execution as sweep_execution
+from lsjax.sweeps import plan
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -48,16 +54,16 @@ def assert_same_run(a, b):
 def test_falls_back_to_the_checkpoint_before(tmp_path, make_config, capsys):
   config = make_config(**{"train.num_steps": 9})
   whole, broken = tmp_path / "whole", tmp_path / "broken"
-  train.train_and_evaluate(config, whole)
+  execution.train_and_evaluate(config, whole)
   shutil.copytree(whole, broken)
   (broken / "result.json").unlink()
   for at_step in (6, 9):
     cut(broken, at_step)
-  train.train_and_evaluate(config, broken)
+  execution.train_and_evaluate(config, broken)
   said = capsys.readouterr().out
   for at_step in (6, 9):
     assert f"checkpoints/{at_step} cannot be read" in said
-  assert "going on from step 3" in said
+  assert "continuing from step 3" in said
   assert f"resuming {broken} at step 3" in said
   assert_same_run(broken, whole)
   aside = {p.name for p in (broken / "unreadable_checkpoints").iterdir()}
@@ -65,18 +71,18 @@ def test_falls_back_to_the_checkpoint_before(tmp_path, make_config, capsys):
   # Again: what is set aside does not stand in the way.
   (broken / "result.json").unlink()
   cut(broken, 9)
-  train.train_and_evaluate(config, broken)
+  execution.train_and_evaluate(config, broken)
   assert_same_run(broken, whole)
 
 
 def test_nothing_is_trained_anew_when_no_checkpoint_can_be_read(tmp_path, make_config):
   config = make_config()
-  train.train_and_evaluate(config, tmp_path)
+  execution.train_and_evaluate(config, tmp_path)
   (tmp_path / "result.json").unlink()
   for at_step in (3, 6):
     cut(tmp_path, at_step)
-  with pytest.raises(checkpoint.CheckpointError, match="checkpoints/6 cannot be read"):
-    train.train_and_evaluate(config, tmp_path)
+  with pytest.raises(checkpoints_lib.CheckpointError, match="checkpoints/6 cannot be read"):
+    execution.train_and_evaluate(config, tmp_path)
   assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"3", "6"}
 
 
@@ -86,8 +92,8 @@ def test_a_pack_goes_on_from_different_steps(tmp_path, make_config):
   whole, broken = tmp_path / "whole", tmp_path / "broken"
 
   def run(pool):
-    runs = [sweep.Run(c, pool / str(i)) for i, c in enumerate(configs)]
-    sweep.Sweep([], train.tqdm(disable=True)).train(runs)
+    runs = [plan.PlannedRun(c, pool / str(i)) for i, c in enumerate(configs)]
+    sweep_execution.Runner([], tqdm(disable=True)).train(runs)
 
   run(whole)
   shutil.copytree(whole, broken)
@@ -107,20 +113,20 @@ def test_full_disk_at_a_checkpoint(tmp_path, monkeypatch, make_config):
   monkeypatch.setattr(shutil, "disk_usage", lambda p: usage(p)._replace(free=next(spaces)))
   broken, whole = tmp_path / "broken", tmp_path / "whole"
   with pytest.raises(
-    checkpoint.CheckpointError, match=r"cannot be written .*KiB are needed, 0 KiB"
+    checkpoints_lib.CheckpointError, match=r"cannot be written .*KiB are needed, 0 KiB"
   ):
-    train.train_and_evaluate(config, broken)
+    execution.train_and_evaluate(config, broken)
   monkeypatch.undo()
-  assert checkpoint.Checkpoints(broken).latest() == 3
-  train.train_and_evaluate(config, broken)
-  train.train_and_evaluate(config, whole)
+  assert checkpoints_lib.Checkpoints(broken).latest() == 3
+  execution.train_and_evaluate(config, broken)
+  execution.train_and_evaluate(config, whole)
   assert_same_run(broken, whole)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_full_disk_at_a_log_row(tmp_path, monkeypatch, make_config):
   config = make_config()
-  log = record.Record.log
+  log = directory_lib.RunDirectory.log
 
   def to_a_full_disk(self, row):
     if row["step"] > 3:
@@ -128,18 +134,18 @@ def test_full_disk_at_a_log_row(tmp_path, monkeypatch, make_config):
       self.metrics_file._file = open("/dev/full", "a")  # noqa: SIM115
     log(self, row)
 
-  monkeypatch.setattr(record.Record, "log", to_a_full_disk)
-  with pytest.raises(record.WorkdirError, match=r"cannot be written.*No space left"):
-    train.train_and_evaluate(config, tmp_path)
+  monkeypatch.setattr(directory_lib.RunDirectory, "log", to_a_full_disk)
+  with pytest.raises(directory_lib.WorkdirError, match=r"cannot be written.*No space left"):
+    execution.train_and_evaluate(config, tmp_path)
   monkeypatch.undo()
-  assert checkpoint.Checkpoints(tmp_path).latest() == 3
-  assert train.train_and_evaluate(config, tmp_path)["status"] == "finished"
+  assert checkpoints_lib.Checkpoints(tmp_path).latest() == 3
+  assert execution.train_and_evaluate(config, tmp_path)["status"] == "finished"
 
 
 def test_failing_writes_of_a_checkpoint(tmp_path, monkeypatch, make_config):
   """What Orbax raises, at once or later from its thread, ends in one kind of error."""
-  train.train_and_evaluate(make_config(), tmp_path / "run")
-  one = checkpoint.Checkpoints(tmp_path / "run", keep=3)
+  execution.train_and_evaluate(make_config(), tmp_path / "run")
+  one = checkpoints_lib.Checkpoints(tmp_path / "run", keep=3)
 
   def fail(*_, **__):
     raise OSError(errno.EDQUOT, "quota\nexceeded")
@@ -150,7 +156,7 @@ def test_failing_writes_of_a_checkpoint(tmp_path, monkeypatch, make_config):
   ):
     with monkeypatch.context() as patch:
       patch.setattr(one._manager, method, fail)
-      with pytest.raises(checkpoint.CheckpointError, match="cannot be written") as caught:
+      with pytest.raises(checkpoints_lib.CheckpointError, match="cannot be written") as caught:
         call()
       assert "\n" not in str(caught.value)
   one.close()
@@ -289,6 +295,6 @@ def assert_same_job(parts, whole):
   assert runs
   for run in runs:
     assert_same_run(parts / run, whole / run)
-    states = [checkpoint.load_run(base / run)[2] for base in (parts, whole)]
+    states = [loading.load_run(base / run)[2] for base in (parts, whole)]
     for a, b in zip(*(jax.tree.leaves(s) for s in states), strict=True):
       np.testing.assert_array_equal(a, b)

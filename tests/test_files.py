@@ -1,5 +1,6 @@
 """Small files: whole or not at all, on a disk and in a bucket."""
 
+import os
 import sys
 
 import fsspec
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from fsspec.implementations import memory
 
-from lsjax import checkpoint, files, record, train
+from lsjax import files
+from lsjax.runs import directory as directory_lib
+from lsjax.runs import execution
 
 
 @pytest.fixture
@@ -69,8 +72,52 @@ def test_lock(directory):
     assert second is not files.is_local(directory)
 
 
+def test_only_a_last_row_may_be_cut_off(directory):
+  path = files.path(directory) / "rows.jsonl"
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+  assert files.read_rows(path) == [{"step": 1}, {"step": 2}]
+  for damaged in ('{"step": 1}\n{"st\n{"step": 3}\n', '{"step": 1}\n7\n{"step": 3}\n'):
+    path.write_text(damaged)
+    with pytest.raises(ValueError, match=r"rows.jsonl, line 2: is not a JSON object"):
+      files.read_rows(path)
+  path.unlink()  # the bucket outlives the test
+
+
+def test_a_damaged_log_is_not_resumed(tmp_path, make_config):
+  """Rows that are lost in the middle would be missing from result.json without a word."""
+  config = make_config()
+  execution.train_and_evaluate(config, tmp_path)
+  (tmp_path / "result.json").unlink()
+  path = tmp_path / "metrics.jsonl"
+  lines = path.read_text().splitlines(keepends=True)
+  path.write_text("".join([lines[0], lines[1][:9] + "\n", *lines[2:]]))
+  with pytest.raises(directory_lib.WorkdirError, match=r"metrics.jsonl is damaged .*line 2"):
+    execution.train_and_evaluate(config, tmp_path)
+
+
+def test_the_lock_leaves_its_directory(tmp_path):
+  """Whoever made the directory finds it again, also when nothing came of it."""
+  (tmp_path / "run").mkdir()
+  with files.locked(tmp_path / "run") as is_held:
+    assert is_held
+  assert (tmp_path / "run").is_dir()
+
+
+def test_permissions_follow_the_umask_which_nobody_touches(tmp_path, monkeypatch):
+  """A process-wide umask that changes, however briefly, leaks into files of other threads."""
+  before = os.umask(0o027)
+  monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was changed"))
+  try:
+    files.write_json(tmp_path / "new.json", {})
+  finally:
+    monkeypatch.undo()
+    os.umask(before)
+  assert (tmp_path / "new.json").stat().st_mode & 0o777 == 0o640
+
+
 class Checkpoints:
-  """Stands for `checkpoint.Checkpoints`, whose own storage speaks to real buckets alone."""
+  """Stands for `checkpoints_lib.Checkpoints`, whose own storage speaks to real buckets alone."""
 
   def __init__(self, workdir, *, keep=None):
     self.states = {}
@@ -90,13 +137,13 @@ class Checkpoints:
 def test_run_in_a_bucket(tmp_path, bucket, monkeypatch, make_config):
   """Every file but checkpoints and events, as on a disk."""
   config = make_config()
-  monkeypatch.setattr(checkpoint, "Checkpoints", Checkpoints)
-  there = train.train_and_evaluate(config, bucket)
-  assert there == train.train_and_evaluate(config, tmp_path)
+  monkeypatch.setattr(directory_lib, "Checkpoints", Checkpoints)
+  there = execution.train_and_evaluate(config, bucket)
+  assert there == execution.train_and_evaluate(config, tmp_path)
   names = {p.name for p in tmp_path.iterdir() if "tfevents" not in p.name}
   assert {p.name for p in files.path(bucket).iterdir()} == names
   for name in ("result.json", "metrics.jsonl"):
     assert (files.path(bucket) / name).read_bytes() == (tmp_path / name).read_bytes()
   with (files.path(bucket) / "noise.npz").open("rb") as f, np.load(f) as arrays:
     assert len(arrays["noisy_labels"]) == 1437
-  assert record.finished_result(config, bucket) == there
+  assert directory_lib.finished_result(config, bucket) == there

@@ -34,7 +34,7 @@ def soft():
 
 @pytest.fixture
 def asymmetric():
-  """A random T that differs from its transpose, with positive entries."""
+  """A random T with positive entries, different from its transpose."""
   return np.random.default_rng(2).dirichlet(np.ones(L), L)
 
 
@@ -74,6 +74,7 @@ def test_cross_entropy_reference(logits, labels, soft):
     ("smearing", {"matrix": np.eye(L)}),
     ("forward_correction", {"transition": np.eye(L)}),
     ("backward_correction", {"transition": np.eye(L)}),
+    ("backward_correction", {"inverse": np.eye(L)}),
     ("smeared_forward", {"matrix": np.eye(L), "transition": np.eye(L)}),
   ],
 )
@@ -91,6 +92,25 @@ def test_label_smoothing_is_cross_entropy_of_mixed_targets(alpha, logits, labels
     losses.cross_entropy(logits, targets),
     rtol=1e-5,
   )
+
+
+def test_label_smoothing_is_smearing_by_its_matrix(logits, labels, soft):
+  """Also for targets whose mass is not 1."""
+  matrix = 0.7 * np.eye(L) + 0.3 / L
+  for y in (labels, soft, 3 * soft):
+    np.testing.assert_allclose(
+      losses.label_smoothing(logits, y, alpha=0.3),
+      losses.smearing(logits, y, matrix=matrix),
+      rtol=1e-5,
+    )
+
+
+def test_strengths_of_each_example(logits, labels):
+  strengths = np.linspace(0, 1, N)
+  for name, keyword in (("label_smoothing", "alpha"), ("generalized_smoothing", "r")):
+    loss = getattr(losses, name)
+    alone = [loss(logits[i], labels[i], **{keyword: strengths[i]}) for i in range(N)]
+    np.testing.assert_allclose(loss(logits, labels, **{keyword: strengths}), alone, rtol=1e-6)
 
 
 def test_smearing_reference(logits, labels, soft):
@@ -120,6 +140,50 @@ def test_backward_correction_is_unbiased(logits, asymmetric):
   clean = losses.cross_entropy(jnp.repeat(logits[:, None], L, 1), every)
   # sum_j T[i, j] l_BC(j) = l_CE(i)
   np.testing.assert_allclose(corrected @ asymmetric.T, clean, rtol=1e-3, atol=1e-3)
+
+
+def test_explicit_inverse_keeps_the_digits_of_a_badly_conditioned_matrix():
+  """Under jit, inverting T in float32 loses the digits that its inverse in float64 still has."""
+  size = 10
+  rng = np.random.default_rng(0)
+  t = 1e-5 * np.eye(size) + (1 - 1e-5) * transition.symmetric(size, 0.9)
+  inverse, condition = transition.inverse(t)
+  assert 5e4 < condition < 2e5
+  x, y = rng.normal(size=(64, size)).astype(np.float32), rng.integers(0, size, 64)
+  every = -np.log(softmax64(x))
+  # (T^-1 l)_y = (l_y - (1 - 1e-5) mean l) / 1e-5 for this T.
+  reference = (every[np.arange(64), y] - (1 - 1e-5) * every.mean(1)) / 1e-5
+
+  def error(**keywords):
+    got = jax.jit(losses.backward_correction)(x, y, **keywords)
+    return np.abs(np.asarray(got, np.float64) - reference).max() / np.abs(reference).max()
+
+  assert error(inverse=inverse) < 2e-6
+  assert error(transition=t) > 1e-4
+  # Outside of jit, T is inverted in float64.
+  eager = losses.backward_correction(x, y, transition=t)
+  np.testing.assert_array_equal(eager, losses.backward_correction(x, y, inverse=inverse))
+
+
+def test_backward_correction_takes_one_matrix(logits, labels, asymmetric):
+  for keywords in ({}, {"transition": asymmetric, "inverse": np.linalg.inv(asymmetric)}):
+    with pytest.raises(ValueError, match="exactly one of transition and inverse"):
+      losses.backward_correction(logits, labels, **keywords)
+
+
+def test_every_inverse_of_a_transition_matrix_is_taken():
+  """Those of permutations, sparse and badly conditioned matrices, in float64 and float32."""
+  rng = np.random.default_rng(0)
+  # The first row of the inverse of this matrix is (0.9, 0.9, -0.8): no entry reaches 1.
+  no_entry_of_1 = np.array([[0.644, 0.356, 0.0], [0.644, 0.0, 0.356], [0.2, 0.4, 0.4]])
+  matrices = [np.eye(4)[[2, 0, 3, 1]], transition.one_sided(3, 0.4), no_entry_of_1]
+  matrices += [transition.symmetric(3, 2 / 3 - 1e-7)]
+  matrices += [rng.dirichlet(np.full(size, 0.3), size) for size in (2, 3, 20) for _ in range(20)]
+  for matrix in matrices:
+    inverse, _ = transition.inverse(matrix)
+    x, y = jnp.zeros((1, len(matrix))), jnp.array([0])
+    for dtype in (np.float64, np.float32):
+      losses.backward_correction(x, y, inverse=inverse.astype(dtype))
 
 
 @pytest.mark.parametrize("a", [0.1, 0.2, 0.5])
@@ -198,6 +262,9 @@ def test_zeros_in_t_are_kept(logits):
   )(x)
   assert value == jnp.inf
   assert (grad == 0).all()
+  weightless = jnp.array([[0.5, 0.5, 0.0]])
+  value = losses.forward_correction(x, weightless, transition=impossible)
+  np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
 
 
 def test_traced_hyper_parameters(logits, labels, asymmetric):
@@ -245,6 +312,10 @@ def test_bad_arrays(name, logits, labels):
     ("forward_correction", {"transition": np.eye(L)[:3]}, "L, L"),
     ("backward_correction", {"transition": np.full((L, L), 1 / L)}, "singular"),
     ("backward_correction", {"transition": 2 * np.eye(L) - 1 / L}, "negative"),
+    ("backward_correction", {"inverse": np.eye(3)}, "inverse of shape"),
+    ("backward_correction", {"inverse": np.full((L, L), np.nan)}, "not finite"),
+    ("backward_correction", {"inverse": 2 * np.eye(L)}, "inverse row 0 sums to 2"),
+    ("backward_correction", {"inverse": transition.symmetric(L, 0.4)}, "no negative entries"),
   ],
 )
 def test_bad_parameters(name, kwargs, message, logits, labels):

@@ -239,8 +239,11 @@ def test_compilation_cache_and_profile(tmp_path):
       "import lsjax.losses, lsjax.noise",
       {"orbax", "matplotlib", "sklearn", "tensorboardX", "scipy"},
     ),
-    ("import lsjax.train, lsjax.distill", {"matplotlib", "sklearn", "tensorboardX"}),
-    ("import lsjax.report", {"jax", "sklearn"}),
+    (
+      "import lsjax.distillation.stages, lsjax.sweeps.execution",
+      {"matplotlib", "sklearn", "tensorboardX"},
+    ),
+    ("import lsjax.report", {"jax", "sklearn", "matplotlib"}),
     (
       "from lsjax import config, data; data.load(config.Data(name='digits'))",
       {"orbax", "matplotlib", "tensorboardX"},

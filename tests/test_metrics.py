@@ -1,4 +1,4 @@
-"""Metrics against plain NumPy, and independent of how examples are batched."""
+"""Metrics against plain NumPy."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lsjax import experiment, metrics, parallel, step
+from lsjax import metrics
 
 
 @pytest.fixture
@@ -49,30 +49,43 @@ def test_against_numpy(sample):
   )
 
 
+def test_sums_of_batches_add_up(sample):
+  logits, noisy, true = sample
+  teacher = logits[::-1]
+
+  def sums(part, where=None):
+    where = np.ones(200, bool)[part] if where is None else where
+    labels = (noisy[part], true[part], where)
+    sums = metrics.batch_sums(logits[part], *labels)
+    return sums | metrics.imitation_sums(logits[part], teacher[part], *labels)
+
+  whole = sums(slice(None))
+  parts = [sums(slice(0, 70)), sums(slice(70, 200))]
+  added = {name: parts[0][name] + parts[1][name] for name in whole}
+  for name, value in whole.items():
+    np.testing.assert_allclose(added[name], value, rtol=1e-5)
+  # Masked examples count nowhere.
+  masked = sums(slice(None), where=np.arange(200) < 70)
+  for name, value in parts[0].items():
+    np.testing.assert_allclose(masked[name], value, rtol=1e-5)
+
+
+def test_imitation_of_oneself(sample):
+  logits, noisy, true = sample
+  where = np.ones(200, bool)
+  sums = metrics.batch_sums(logits, noisy, true, where)
+  assert metrics.imitation(sums) == {}
+  got = metrics.imitation(sums | metrics.imitation_sums(logits, logits, noisy, true, where))
+  assert got["teacher_agreement"] == 1
+  assert got["teacher_kl"] == 0
+  assert got["mislabelled_accuracy_teacher_right"] == 1
+  assert got["mislabelled_accuracy_teacher_wrong"] == 0
+  assert got["mislabelled_teacher_memorisation"] == metrics.denoising(sums)["memorisation"]
+
+
 def test_unknown_true_labels(sample):
   logits, noisy, _ = sample
   sums = metrics.batch_sums(logits, noisy, np.full(200, -1), np.ones(200, bool))
   got = metrics.denoising(jax.tree.map(np.asarray, sums))
   assert got["label_accuracy"] is not None
   assert {v for k, v in got.items() if k != "label_accuracy"} == {None}
-
-
-def test_batch_size_and_devices_do_not_matter(make_config):
-  run = experiment.prepare(make_config())
-  split = run.splits["train"]
-  state = step.init_state(run.model, split.images[:1], run.hparams.optim, 0)
-  results = []
-  for batch_size, num_devices in ((64, 1), (1000, 4), (1437 * 4, 4)):
-    layout = parallel.Layout(tuple(parallel.devices(num_devices)), shared=True)
-    evaluate = parallel.make_evaluate(run.model, layout, batch_size=batch_size)
-    sums = evaluate(
-      layout.replicate(split.source),
-      layout.place([state.variables]),
-      *layout.place([split.arrays]),
-      None,
-    )
-    sums = {name: value[0] for name, value in sums.items()}
-    assert sums["examples"] == 1437
-    results.append(metrics.classification(sums) | metrics.denoising(sums))
-  assert results[0] == pytest.approx(results[1], rel=1e-5)
-  assert results[0] == pytest.approx(results[2], rel=1e-5)

@@ -1,5 +1,7 @@
 """Networks: sizes as published, the CPU's convolution against XLA's own."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +9,17 @@ import pytest
 from jax import lax
 
 from lsjax import config as config_lib
-from lsjax import cpu_conv, models
+from lsjax import models
+from lsjax.models import cpu_conv
 
 
-def build(name, shape=(32, 32, 3), classes=10, **kwargs):
-  model = models.create(
-    config_lib.Model(name=name, **kwargs), num_classes=classes, mean=(0.5,), std=(2.0,)
-  )
+def spec(classes=10, shape=(32, 32, 3), mean=(0.0,), std=(1.0,)):
+  return models.InputSpec(classes, mean, std, shape, "uint8")
+
+
+def build(name, shape=(32, 32, 3), **kwargs):
+  section = config_lib.Model(name=name, **kwargs)
+  model = models.create(section, spec(shape=shape, mean=(0.5,), std=(2.0,)))
   images = jnp.ones((2, *shape), jnp.uint8)
   return model, images, jax.jit(model.init)(jax.random.key(0), images)
 
@@ -25,7 +31,7 @@ def count(variables):
 @pytest.mark.parametrize(("name", "published"), [("resnet32", 0.46e6), ("resnet56", 0.85e6)])
 def test_resnet_sizes(name, published):
   """He et al., 2016, table 6."""
-  model = models.create(config_lib.Model(name=name), num_classes=10, mean=(0.0,), std=(1.0,))
+  model = models.create(config_lib.Model(name=name), spec())
   variables = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, 32, 32, 3)))
   assert count(variables) == pytest.approx(published, rel=0.01)
   kernels = [p for p in jax.tree.leaves(variables["params"]) if p.ndim == 4]
@@ -49,6 +55,106 @@ def test_normalises_its_input():
   model, images, variables = build("linear", shape=(4,))
   variables["params"]["head"]["kernel"] += 1.0
   np.testing.assert_allclose(model.apply(variables, images), np.full((2, 10), 4 * 0.25), rtol=1e-6)
+
+
+def test_resnet_v2_50():
+  section = config_lib.Model(name="resnet_v2_50", dtype="bfloat16")
+  model = models.create(section, spec(1000))
+  image = jax.ShapeDtypeStruct((2, 224, 224, 3), np.uint8)
+  shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+  # The published 25.5 million: torchvision's and timm's pre-activation ResNet-50.
+  assert count(shapes) == 25_549_352
+  logits, features = jax.eval_shape(lambda v, x: model.apply(v, x, features=True), shapes, image)
+  assert (logits.shape, logits.dtype, features.shape) == ((2, 1000), np.float32, (2, 2048))
+
+
+def tree(name, shape):
+  """Returns {path: shape} of a network's parameters and BatchNorm statistics."""
+  model = models.create(config_lib.Model(name=name, hidden=12), spec(shape=shape))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, *shape)))
+  leaves = jax.tree_util.tree_flatten_with_path(shapes)[0]
+  return {"/".join(k.key for k in path): leaf.shape for path, leaf in leaves}
+
+
+def test_parameter_names_are_those_of_old_checkpoints():
+  head = {"params/head/bias": (10,)}
+  assert tree("linear", (4,)) == head | {"params/head/kernel": (4, 10)}
+  dense = {"params/Dense_0/bias": (12,), "params/Dense_0/kernel": (4, 12)}
+  assert tree("mlp", (4,)) == head | dense | {"params/head/kernel": (12, 10)}
+  norms = {
+    f"{kind}_{i}/{leaf}": (filters,)
+    for i, filters in enumerate((16, 32, 64))
+    for kind, leaves in (("params/BatchNorm", "bias scale"), ("batch_stats/BatchNorm", "mean var"))
+    for leaf in leaves.split()
+  }
+  sizes = ((3, 16), (16, 32), (32, 64))
+  kernels = {f"params/Conv_{i}/kernel": (3, 3, *size) for i, size in enumerate(sizes)}
+  convolutional = head | norms | kernels | {"params/head/kernel": (64, 10)}
+  assert tree("small_cnn", (8, 8, 3)) == convolutional
+  deep = tree("resnet32", (32, 32, 3))
+  assert {key: deep[key] for key in norms | head} == {key: (16,) for key in norms} | head
+  assert deep["params/Conv_30/kernel"] == (3, 3, 64, 64)
+  assert len(deep) == 31 * 5 + 2
+
+
+def test_first_parameters_do_not_change():
+  """Of a seed: a change would alter every result."""
+  _, _, variables = build("small_cnn", shape=(8, 8, 3))
+  kernel = np.asarray(variables["params"]["Conv_1"]["kernel"])
+  first = [-0.01028987392783165, 0.01575661450624466, 0.037434302270412445]
+  np.testing.assert_allclose(kernel[0, 0, 0, :3], first, rtol=1e-6)
+
+
+def test_batch_norm_by_device():
+  """Each device normalises by its own part of the batch unless statistics are synchronised."""
+  images = np.random.default_rng(0).integers(0, 256, (2, 2, 8, 8, 3), dtype=np.uint8)
+  outputs = {}
+  for sync in (True, False):
+    section = config_lib.Model(name="small_cnn", sync_batch_norm=sync)
+    inputs = spec(3, (8, 8, 3), mean=(0.0,) * 3, std=(9.0,) * 3)
+    model, alone = models.create(section, inputs, axis_name="d"), models.create(section, inputs)
+    variables = alone.init(jax.random.key(0), images[0])
+
+    def apply(m, x, variables=variables):
+      return m.apply(variables, x, train=True, mutable=["batch_stats"])[0]
+
+    both = jax.pmap(lambda x, m=model: apply(m, x), axis_name="d")(images)
+    outputs[sync] = np.asarray(both)
+    expected = (
+      apply(alone, images.reshape(4, 8, 8, 3)).reshape(2, 2, 3)
+      if sync
+      else np.stack([apply(alone, x) for x in images])
+    )
+    np.testing.assert_allclose(both, expected, atol=1e-4)
+  assert np.abs(outputs[True] - outputs[False]).max() > 1e-3
+
+
+class TestInputSpec:
+  INPUTS = {  # noqa: RUF012
+    "num_classes": 10, "mean": [0.25, 3.5], "std": [1.0, 2.0], "shape": [8, 8, 2],
+    "dtype": "float32",
+  }  # fmt: skip
+
+  def test_json(self):
+    given = models.InputSpec.from_json(self.INPUTS)
+    assert given == models.InputSpec(10, (0.25, 3.5), (1.0, 2.0), (8, 8, 2), "float32")
+    assert given.to_json() == json.loads(json.dumps(given.to_json())) == self.INPUTS
+    assert hash(given) == hash(models.InputSpec.from_json(given.to_json()))
+
+  @pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+      ({"num_classes": "many"}, ValueError),
+      ({"mean": 3.0}, TypeError),
+      ({"shape": [8, None]}, TypeError),
+      ({"dtype": "unit8"}, TypeError),
+    ],
+  )
+  def test_wrong_json(self, changes, error):
+    with pytest.raises(error):
+      models.InputSpec.from_json(self.INPUTS | changes)
+    with pytest.raises(KeyError):
+      models.InputSpec.from_json({k: v for k, v in self.INPUTS.items() if k not in changes})
 
 
 @pytest.mark.parametrize(
@@ -97,11 +203,11 @@ def test_cpu_convolution_refuses_what_it_does_not_do():
     cpu_conv.conv_general_dilated(x, w, (1, 1), "SAME", rhs_dilation=(2, 2))
 
 
-def test_network_gradient_equals_stock(monkeypatch):
+def test_network_gradient_equals_stock():
   model, images, variables = build("small_cnn", shape=(8, 8, 3))
   images = jax.random.uniform(jax.random.key(1), (4, 8, 8, 3))
 
-  def gradient():
+  def gradient(model):
     def loss(params):
       logits, _ = model.apply(
         {**variables, "params": params}, images, train=True, mutable=["batch_stats"]
@@ -110,7 +216,13 @@ def test_network_gradient_equals_stock(monkeypatch):
 
     return jax.jit(jax.grad(loss))(variables["params"])
 
-  ours = gradient()
-  monkeypatch.setattr(models, "_convolution", lambda: None)
-  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(gradient())):
+  strides = []
+
+  def stock_convolution(lhs, rhs, window_strides, *args, **kwargs):
+    strides.append(window_strides)
+    return lax.conv_general_dilated(lhs, rhs, window_strides, *args, **kwargs)
+
+  ours, stock = gradient(model), gradient(model.clone(convolution=stock_convolution))
+  assert strides == [(1, 1), (2, 2), (2, 2)]  # once for each layer, by the second gradient
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(stock)):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

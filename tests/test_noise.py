@@ -1,4 +1,4 @@
-"""Transition matrices and the noise drawn from them."""
+"""Noisy labels: how they are drawn, what is known about them, and their digest."""
 
 import numpy as np
 import pytest
@@ -75,18 +75,25 @@ def test_never_flipped_twice():
   np.testing.assert_array_equal(noisy.labels, (labels + 1) % 3)
 
 
-def test_save_holds_everything(tmp_path, labels):
+def test_arrays_hold_everything(labels):
   noisy = noise.corrupt(labels, transition.symmetric(10, 0.2), seed=4)
-  noisy.save(tmp_path / "noise.npz")
-  with np.load(tmp_path / "noise.npz", allow_pickle=False) as saved:
-    np.testing.assert_array_equal(saved["noisy_labels"], noisy.labels)
-    np.testing.assert_array_equal(saved["clean_labels"], labels)
-    np.testing.assert_array_equal(saved["changed"], noisy.changed)
-    np.testing.assert_array_equal(saved["transition"], noisy.transition)
-    assert saved["seed"] == 4
-    assert str(saved["sha256"]) == noisy.sha256()
-  other = noise.corrupt(labels, transition.symmetric(10, 0.2), seed=5)
-  assert other.sha256() != noisy.sha256()
+  arrays = noisy.arrays()
+  names = ["ids", "noisy_labels", "clean_labels", "changed", "transition"]
+  expected = [np.arange(N), noisy.labels, labels, noisy.labels != labels, noisy.transition]
+  assert list(arrays) == names
+  for name, array in zip(names, expected):
+    np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_pinned_digests():
+  """A run compares its labels with those in its file by this digest."""
+  drawn = noise.corrupt(np.zeros(12, int), transition.symmetric(10, 0.5), seed=7)
+  assert drawn.sha256().startswith("0a23ae6eb862f8b9")
+  labels, true_labels, ids = np.array([0, 1, 1]), np.array([0, 0, 1]), np.arange(3)
+  assert noise.given(labels, true_labels, 2, ids=ids).sha256().startswith("c0d6d70e378e67c0")
+  assert noise.given(labels, None, 2, ids=ids).sha256().startswith("8ff8d00d3640abf2")
+  other = noise.corrupt(np.zeros(12, int), transition.symmetric(10, 0.5), seed=8)
+  assert other.sha256() != drawn.sha256()
 
 
 def test_given_labels():
@@ -115,36 +122,3 @@ def test_bad_input(kwargs, message):
   labels, matrix = np.array(kwargs.pop("labels")), kwargs.pop("matrix")
   with pytest.raises(ValueError, match=message):
     noise.corrupt(labels, matrix, **kwargs)
-
-
-def test_inverse():
-  matrix = transition.symmetric(10, 0.3, includes_own_class=True)
-  inverse, condition = transition.inverse(matrix)
-  np.testing.assert_allclose(inverse, np.eye(10) / 0.7 - 0.3 / 7, rtol=1e-12, atol=1e-12)
-  assert condition == pytest.approx(1 / 0.7)
-  with pytest.raises(ValueError, match="singular"):
-    transition.inverse(transition.symmetric(10, 0.9))
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".txt"])
-def test_from_file(tmp_path, suffix):
-  matrix = transition.pair(4, 0.3)
-  path = tmp_path / f"t{suffix}"
-  if suffix == ".npy":
-    np.save(path, matrix)
-  elif suffix == ".npz":
-    np.savez(path, T=matrix)
-  else:
-    np.savetxt(path, matrix, delimiter="," if suffix == ".csv" else " ")
-  np.testing.assert_allclose(transition.from_file(path), matrix)
-
-
-def test_from_file_errors(tmp_path):
-  (tmp_path / "words.txt").write_text("no numbers")
-  (tmp_path / "broken.npz").write_bytes(b"PK broken")
-  np.savetxt(tmp_path / "wide.txt", np.ones((2, 3)))
-  np.savetxt(tmp_path / "sums.txt", np.ones((2, 2)))
-  for name in ("words.txt", "broken.npz", "wide.txt", "sums.txt", "absent.npy"):
-    with pytest.raises(ValueError, match=name) as caught:
-      transition.from_file(tmp_path / name)
-    assert "\n" not in str(caught.value)

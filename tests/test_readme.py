@@ -1,4 +1,4 @@
-"""What README tells people to type works."""
+"""What README tells people to type works, and its numbers are those of the results."""
 
 import pathlib
 import re
@@ -7,20 +7,101 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from benchmarks import run_all
-from lsjax import files
+from lsjax import config as config_lib
+from lsjax import files, shipped
+from lsjax.runs import loading
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "results/digits"
 
 
-def blocks(language):
-  return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(text, language=""):
+  fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+  return [code for name, code in fenced if name == language]
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+  """Runs the command of the first line; returns (work directory, what it printed)."""
+  workdir = tmp_path_factory.mktemp("readme") / "run"
+  _, command = blocks(README)[0].splitlines()[0].split(" && ")
+  assert command == "python -m lsjax.main --config=configs/digits_noisy.py"
+  words = [*shlex.split(command)[1:], f"--workdir={workdir}"]
+  done = subprocess.run(
+    [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+  )
+  assert done.returncode == 0, done.stderr
+  return workdir, done.stdout
+
+
+def table_of(text):
+  """Returns {line's text: numbers} of a run's summary."""
+  rows = {}
+  for line in text.splitlines():
+    name = re.split(r"\s{2,}(?=[\d-])", line.rstrip())[0]
+    if name and name != line.rstrip():
+      rows[name] = [float(x) for x in re.findall(r"-?\d+\.\d+", line.removeprefix(name))]
+  return rows
+
+
+def test_readme_is_short_and_opens_with_the_two_commands():
+  assert len(README.split()) <= 900
+  assert README.splitlines()[:5] == [
+    "# lsjax",
+    "",
+    "```",
+    "pip install -r requirements.txt && python -m lsjax.main --config=configs/digits_noisy.py",
+    "pip install -r requirements-dev.txt && python -m pytest -q",
+  ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/get-started.md"])
+def test_first_command_prints_the_table(first_run, page):
+  """Text and noise to the letter; numbers to what another processor's rounding may change."""
+  _, printed = first_run
+  text = (ROOT / page).read_text()
+  shown = next(b for b in blocks(text) if b.startswith("label noise"))
+  assert shown.splitlines()[0] == printed.splitlines()[0]
+  assert f"files: runs/digits_noisy/{_digits_hash()}" in shown
+  expected, found = table_of(shown), table_of(printed)
+  assert list(expected) == list(found)
+  assert len(expected) == 10
+  for name, values in expected.items():
+    scale = 1 if max(values) < 2 else 100  # shares are shown in per cent
+    assert found[name] == pytest.approx(values, abs=0.03 * scale), name
+
+
+def _digits_hash():
+  return config_lib.config_hash(config_lib.from_config_dict(shipped.load("digits_noisy")))
+
+
+def test_last_step_of_the_table_is_that_of_the_results():
+  cells = {c["cell"]: c["runs"] for c in files.read_json(RESULTS / "results.json")}
+  final = cells["LS 0.1, noise 0.2"][0]["final"]
+  assert cells["LS 0.1, noise 0.2"][0]["seed"] == 0
+  shown = table_of(next(b for b in blocks(README) if b.startswith("label noise")))
+  expected = {
+    "test accuracy (clean labels)": 100 * final["test"]["accuracy"],
+    "test NLL (nats)": final["test"]["nll"],
+    "test Brier score (0 to 2)": final["test"]["brier"],
+    "test ECE (15 bins)": 100 * final["test"]["ece"],
+    "train accuracy, true labels": 100 * final["train"]["true_accuracy"],
+    "  on the part labelled right": 100 * final["train"]["clean_accuracy"],
+    "  on the mislabelled part": 100 * final["train"]["mislabelled_accuracy"],
+    "memorisation (predicts the wrong label)": 100 * final["train"]["memorisation"],
+    "train accuracy, labels trained on": 100 * final["train"]["label_accuracy"],
+    "validation accuracy, noisy labels": 100 * final["validation"]["accuracy"],
+  }
+  assert {name: values[0] for name, values in shown.items()} == {
+    name: pytest.approx(value, abs=0.00501) for name, value in expected.items()
+  }
 
 
 def test_losses_in_a_plain_optax_loop():
-  code = next(b for b in blocks("python") if "optax.sgd" in b)
+  code = next(b for b in blocks(README, "python") if "optax.sgd" in b)
   assert len([line for line in code.splitlines() if line and "import" not in line]) == 10
   scope = {}
   exec(code, scope)
@@ -29,90 +110,65 @@ def test_losses_in_a_plain_optax_loop():
   assert right.mean() > 0.95
 
 
-def test_npz_route(tmp_path):
-  command = next(b for b in blocks("") if "mine.npz" in b).replace("\\\n", " ")
-  rng = np.random.default_rng(0)
-  clean = rng.integers(0, 3, 400)
-  images = rng.normal(size=(400, 6)) + 3 * np.eye(3, 6)[clean]
-  crowd = np.where(rng.random(400) < 0.2, (clean + 1) % 3, clean)
-  test_labels = rng.integers(0, 3, 100)
-  np.savez(
-    tmp_path / "mine.npz",
-    train_images=images,
-    crowd=crowd,
-    train_labels=clean,
-    test_images=rng.normal(size=(100, 6)) + 3 * np.eye(3, 6)[test_labels],
-    test_labels=test_labels,
-  )
-  words = shlex.split(command.replace("mine.npz", str(tmp_path / "mine.npz")))
-  assert words[0] == "python"
-  more = ["--config.train.num_steps=200", f"--workdir={tmp_path / 'run'}"]
-  done = subprocess.run(
-    [sys.executable, *words[1:], *more], cwd=ROOT, capture_output=True, text=True, timeout=300
-  )
-  assert done.returncode == 0, done.stderr
-  assert f"label noise: given, {np.mean(crowd != clean):.4f} of the labels are wrong" in done.stdout
-  assert "memorisation" in done.stdout
+def test_verdicts_are_those_of_the_results():
+  claims = files.read_json(RESULTS / "report.json")["claims"]
+  expected = [(c["id"], c["text"], c["verdict"]) for c in claims]
+  found = re.findall(r"^\| (C\d) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
+  assert found == expected
+  assert len(found) == 9
 
 
-def test_files_named_in_readme_exist():
-  for name in re.findall(
-    r"(?:configs|lsjax|benchmarks|results|launch|docs|tests)/[\w/]+\.(?:py|json|sh|yaml|md|sbatch)",
-    README,
-  ):
-    assert (ROOT / name).exists(), name
+def test_size_and_time_of_the_sweep_are_those_of_the_results():
+  report = (RESULTS / "report.md").read_text()
+  cells, runs = re.search(r"(\d+) cells, (\d+) distinct runs", report).groups()
+  seconds = re.search(r"Trained in (\d+) s", report)[1]
+  text = " ".join(README.split())
+  assert f"trains {runs} runs, {int(runs) // int(cells)} seeds for each of {cells} cells" in text
+  assert f"in {seconds} s on a CPU" in text
+  for page in ("docs/reproduction.md",):
+    text = " ".join((ROOT / page).read_text().split())
+    assert f"trains {cells} cells with {int(runs) // int(cells)} seeds each, {runs} runs" in text
+    assert f"took {seconds} s on a CPU" in text
 
 
-def test_claims_are_those_of_the_results():
-  """README's verdicts are the lines that the report wrote into results/digits."""
-  text = (ROOT / "results/digits/report.md").read_text()
-  rows = [line for line in text.splitlines() if re.match(r"\| (claim|C\d) \|", line)]
-  assert len(rows) == 10
-  assert all(row in README for row in rows)
-  report = files.read_json(ROOT / "results/digits/report.json")
-  assert {c["id"]: c["verdict"] for c in report["claims"]} == {
-    row.split(" | ")[0].strip("| "): row.split(" | ")[2] for row in rows[1:]
-  }
+def test_run_is_loaded_back_as_the_files_page_says(first_run):
+  from lsjax.data import sources
+
+  workdir, _ = first_run
+  code = next(b for b in blocks((ROOT / "docs/files.md").read_text(), "python") if "load_run" in b)
+  named = re.search(r'load_run\("(.*?)"\)', code)[1]
+  assert named == f"runs/digits_noisy/{_digits_hash()}"
+  digits = sources.digits()
+  scope = {"images": digits.test_images}
+  exec(code.replace(named, str(workdir)), scope)
+  accuracy = np.mean(np.asarray(scope["logits"]).argmax(1) == digits.test_labels)
+  assert accuracy == files.read_json(workdir / "result.json")["final"]["test"]["accuracy"]
+  assert loading.load_run(workdir)[0] == scope["config"]
 
 
-def test_tables_of_speed_are_those_of_the_results():
-  """`run_all.py --readme` would change nothing."""
-  for path, text in run_all.pages().items():
-    assert text in path.read_text(), path
+def test_files_page_has_every_file_and_key(first_run):
+  workdir, _ = first_run
+  page = (ROOT / "docs/files.md").read_text()
+  named = set(re.findall(r"`([^`]+)`", page))
 
+  def check(found, where):
+    assert set(found) <= named, f"{where}: {sorted(set(found) - named)}"
 
-def test_measured_numbers_of_scaling_are_those_of_the_results():
-  text = " ".join((ROOT / "docs/scaling.md").read_text().split())
+  def section(title):
+    return set(re.findall(r"`([^`]+)`", page.split(f"### {title}\n")[1].split("\n#")[0]))
 
-  def median(name, row):
-    rows = files.read_json(ROOT / f"results/benchmarks/{name}.json")["rows"]
-    return next(r["value"]["median"] for r in rows if row in r["name"])
+  paths = [p.name for p in workdir.iterdir()]
+  known = {n.rstrip("/").removesuffix("/<step>") for n in named}
+  assert {re.sub(r"tfevents\..*", "tfevents.*", p) for p in paths} <= known
 
-  workers = median("input_pipeline", "worker processes")
-  for said in (
-    f"{median('input_pipeline', 'one thread'):.0f} images/s decoded",
-    f"2 worker processes {workers:.0f} images/s, that is {workers / 2:.0f} a core",
-    f"cores at {workers / 2:.0f} images/s",
-    f"{median('scaling', 'on disk'):.0f} MB measured",
-    f"waits {median('scaling', 'waits'):.2f} s",
-    f"whole after {median('scaling', 'written'):.2f} s",
-    f"read in {median('scaling', 'read in'):.2f} s",
-    f"{median('scaling', '1 process(es) x 4'):.1e} after 300 steps",
-    f"{median('scaling', '1 process(es) x 8'):.1e} |",
-    f"{median('scaling', '2 process(es) x 2'):.1e} |",
-  ):
-    assert said in text, said
-
-
-def test_targets():
-  row = {"value": {"median": 2.0}, "ratio": {"median": 0.4}}
-  targets = {
-    ("value", "at most", 2.0): True,
-    ("value", "at most", 1.9): False,
-    ("ratio", "at least", 0.4): True,
-    ("ratio", "at least", 0.5): False,
-  }
-  for (of, bound, number), expected in targets.items():
-    target = {"of": of, "bound": bound, "number": number}
-    assert run_all.met(row | {"target": target}) is expected
-  assert run_all.met(row | {"target": None}) is None
+  description = files.read_json(workdir / "config.json")
+  check([*description, *description["inputs"], *description["environment"]], "config.json")
+  assert set(description) <= section("config.json")
+  result = files.read_json(workdir / "result.json")
+  check([*result, *result["noise"]], "result.json")
+  assert set(result) <= section("result.json")
+  for row in files.read_rows(workdir / "metrics.jsonl"):
+    assert set(row) <= section("metrics.jsonl")
+  for name in ("noise.npz", "diagnostics.npz"):
+    with np.load(workdir / name) as arrays:
+      assert set(arrays.files) <= section(name)

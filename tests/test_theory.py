@@ -53,7 +53,7 @@ def test_shrinkage(dtype, alpha):
   assert np.abs(np.asarray(formula) - (1 - alpha) * plain).max() > 1e-3
 
 
-def test_recorded_shrinkage(measured):
+def test_shrinkage_in_numbers(measured):
   assert measured["shrinkage_error_float32"] < 1e-5
   for row in measured["shrinkage"]:
     assert row["error_float64"] < 1e-10

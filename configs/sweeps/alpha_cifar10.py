@@ -9,14 +9,14 @@ estimates the time; it has not been measured yet.
 
 import ml_collections
 
-from configs import cifar_noisy
-from lsjax import cells
+from lsjax import shipped
+from lsjax.sweeps import cells
 
 
 def get_config() -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.label = "CIFAR-10"
-  config.base = cifar_noisy.get_config("cross_entropy")
+  config.base = shipped.load("cifar_noisy", "cross_entropy")
   config.base.data.name = "cifar10"
   config.seeds = 5
   config.cells = cells.union(

@@ -7,14 +7,14 @@ About a minute on 2 CPU cores.
 
 import ml_collections
 
-from configs import digits_noisy
-from lsjax import cells
+from lsjax import shipped
+from lsjax.sweeps import cells
 
 
 def get_config() -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.label = "Digits (scikit-learn, 8 x 8)"
-  config.base = digits_noisy.get_config("cross_entropy")
+  config.base = shipped.load("digits_noisy", "cross_entropy")
   config.base.checkpoint.every = config.base.train.num_steps  # a run takes a fraction of a second
   config.seeds = 5
   config.cells = cells.union(

@@ -9,8 +9,8 @@ runs/paper_digits/report.html. results/digits/ holds one that was made this way.
 
 import ml_collections
 
-from configs import digits_noisy
-from lsjax import cells
+from lsjax import shipped
+from lsjax.sweeps import cells
 
 ALPHAS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 
@@ -18,7 +18,7 @@ ALPHAS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 def get_config() -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.label = "Digits (scikit-learn, 8 x 8)"
-  config.base = digits_noisy.get_config("cross_entropy")
+  config.base = shipped.load("digits_noisy", "cross_entropy")
   config.base.checkpoint.every = config.base.train.num_steps  # a run takes a fraction of a second
   config.seeds = 5
   config.cells = cells.union(

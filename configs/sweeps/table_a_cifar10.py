@@ -10,14 +10,14 @@ cells and the others table A's. Settings of configs/cifar_noisy.py. Meant for a 
 
 import ml_collections
 
-from configs import cifar_noisy
-from lsjax import cells
+from lsjax import shipped
+from lsjax.sweeps import cells
 
 
 def get_config(models: str = "resnet32,resnet56") -> ml_collections.ConfigDict:
   config = ml_collections.ConfigDict()
   config.label = "CIFAR-10"
-  config.base = cifar_noisy.get_config("cross_entropy")
+  config.base = shipped.load("cifar_noisy", "cross_entropy")
   config.base.model.name, *more_models = models.split(",")
   config.base.data.name = "cifar10"
   config.seeds = 5

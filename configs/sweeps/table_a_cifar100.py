@@ -7,11 +7,11 @@ As table_a_cifar10.py, on CIFAR-100.
 
 import ml_collections
 
-from configs.sweeps import table_a_cifar10
+from lsjax import shipped
 
 
 def get_config(models: str = "resnet32,resnet56") -> ml_collections.ConfigDict:
-  config = table_a_cifar10.get_config(models)
+  config = shipped.load("table_a_cifar10", models)
   config.label = "CIFAR-100"
   config.base.data.name = "cifar100"
   return config

@@ -7,11 +7,11 @@ As table_c_cifar10.py, on CIFAR-100.
 
 import ml_collections
 
-from configs.sweeps import table_c_cifar10
+from lsjax import shipped
 
 
 def get_config() -> ml_collections.ConfigDict:
-  config = table_c_cifar10.get_config()
+  config = shipped.load("table_c_cifar10")
   config.label = "CIFAR-100"
   config.base.data.name = "cifar100"
   return config

@@ -1,0 +1,52 @@
+"""The data set in memory that every source returns, and the moments of its images."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A data set in memory.
+
+  Attributes:
+    train_images: training images [N, H, W, C] or vectors [N, D], uint8 or float32.
+    train_labels: clean integer labels [N] of the training images; None if they are unknown.
+    train_ids: distinct integers or strings [N] that name the training images.
+    test_images: test images [M, H, W, C] or vectors [M, D].
+    test_labels: integer labels [M] of the test images.
+    num_classes: number of classes L.
+    label_sets: further integer labels [N] of the training images by name, for instance those of
+      an annotator or a crawler.
+  """
+
+  train_images: np.ndarray
+  train_labels: np.ndarray | None
+  train_ids: np.ndarray
+  test_images: np.ndarray
+  test_labels: np.ndarray
+  num_classes: int
+  label_sets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+  """Computes the mean and the standard deviation of images along their last axis.
+
+  Args:
+    images: [N, H, W, C] or [N, D], any numeric type.
+
+  Returns:
+    (mean, standard deviation), each with one number per channel or feature. The deviation of a
+    constant channel is given as 1, so that dividing by it is safe.
+  """
+  axes = tuple(range(images.ndim - 1))
+  total, squares, count = 0.0, 0.0, images.size // images.shape[-1]
+  for start in range(0, len(images), 4096):  # a float64 copy of all images may not fit in memory
+    block = images[start : start + 4096].astype(np.float64)
+    total, squares = total + block.sum(axes), squares + (block**2).sum(axes)
+  mean = np.asarray(total) / count
+  std = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 0))
+  # Rounding leaves a constant channel a tiny deviation instead of 0.
+  std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+  return tuple(mean.tolist()), tuple(std.tolist())

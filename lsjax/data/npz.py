@@ -1,0 +1,91 @@
+"""A user's own arrays in an .npz file."""
+
+import zipfile
+
+import numpy as np
+
+from lsjax.data.dataset import Dataset
+
+
+def load(path: str, given_labels: str = "") -> Dataset:
+  """Loads a data set from an .npz file.
+
+  The file holds train_images, test_images and test_labels, usually train_labels, and possibly
+  train_ids. Every other integer array with one entry per training image is a label set.
+
+  Args:
+    path: the path of the file.
+    given_labels: the name of the noisy labels to train on, or "". The number of classes is
+      counted from them too; if it is "train_labels", the clean labels are unknown.
+
+  Raises:
+    ValueError: one line, if the file cannot be read or its arrays do not fit together.
+  """
+  arrays = _read(path)
+  train, test = _pop_images(arrays, "train_images"), _pop_images(arrays, "test_images")
+  if train.shape[1:] != test.shape[1:]:
+    raise ValueError(
+      f"train_images {train.shape[1:]} and test_images {test.shape[1:]} differ in shape"
+    )
+  ids = arrays.pop("train_ids", np.arange(len(train)))
+  if ids.shape != (len(train),) or ids.dtype.kind not in "iuU" or len(np.unique(ids)) != len(ids):
+    raise ValueError(f"train_ids must be {len(train)} distinct integers or strings")
+  if "test_labels" not in arrays:
+    raise ValueError("has no test_labels")
+  test_labels = _labels(arrays, "test_labels", len(test))
+  # Label sets that this run does not use may hold anything, -1 for "unlabelled" for instance.
+  names = sorted({"train_labels", given_labels} & arrays.keys())
+  used = {name: _labels(arrays, name, len(train)) for name in names}
+  sets = {k: v for k, v in arrays.items() if v.shape == (len(train),) and v.dtype.kind in "iu"}
+  num_classes = 1 + int(max(labels.max() for labels in used.values() or [test_labels]))
+  if used and num_classes < 2:
+    raise ValueError("the training labels hold one class; at least two are needed")
+  if test_labels.max() >= num_classes:
+    raise ValueError(
+      f"test label {test_labels.max()} is not among the {num_classes} training classes"
+    )
+  clean = None if given_labels == "train_labels" else used.get("train_labels")
+  return Dataset(train, clean, ids, test, test_labels, num_classes, sets)
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+  """Returns all arrays of a file by name; pickled objects are refused, because they run code."""
+  try:
+    # Opened by `open`, since np.load does not close a file that it fails to read.
+    with open(path, "rb") as file:
+      loaded = np.load(file, allow_pickle=False)
+      if isinstance(loaded, np.lib.npyio.NpzFile):
+        return {key: loaded[key] for key in loaded.files}
+  except FileNotFoundError:
+    raise ValueError("no such file") from None
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    raise ValueError(f"cannot be read as an .npz file without pickling ({error})") from error
+  raise ValueError("is a single array, not an .npz file")
+
+
+def _pop_images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """Removes and returns images as uint8 or float32, or raises ValueError."""
+  array = arrays.pop(name, None)
+  if array is None:
+    raise ValueError(f"has no {name}")
+  if array.ndim not in (2, 4) or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
+    raise ValueError(
+      f"{name} is {array.dtype} {list(array.shape)}; [N, H, W, C] or [N, D], uint8 or float"
+    )
+  if array.dtype != np.uint8:
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+      raise ValueError(f"{name} has values that are not finite in float32")
+  if not array.size:
+    raise ValueError(f"{name} is empty")
+  return array
+
+
+def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
+  """Returns `count` non-negative integers, or raises ValueError."""
+  array = arrays[name]
+  if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0:
+    raise ValueError(
+      f"{name} is {array.dtype} {list(array.shape)}; {count} integers from 0 are needed"
+    )
+  return array

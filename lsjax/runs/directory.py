@@ -1,0 +1,304 @@
+"""The work directory of a run: opened, checked, written while the run trains."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lsjax import config as config_lib
+from lsjax import files, noise
+from lsjax.runs import environment
+from lsjax.runs.checkpoints import Checkpoints
+from lsjax.training import distributed, setup, step
+from lsjax.validation import UserError
+
+
+class WorkdirError(UserError):
+  """A work directory that belongs to another run or cannot be used, told in one line."""
+
+
+class InUseError(WorkdirError):
+  """A work directory that another process is training in."""
+
+
+class StepsDifferError(WorkdirError):
+  """The runs of a pack would continue from different steps after a damaged checkpoint."""
+
+
+def finished_result(
+  config: config_lib.Config, workdir: str | os.PathLike[str]
+) -> dict[str, Any] | None:
+  """Returns the content of result.json of a run that has ended, None for a run still to do.
+
+  Raises:
+    WorkdirError: if another config made the directory, naming the fields that differ.
+  """
+  workdir = files.path(workdir)
+  if not (workdir / "config.json").exists():
+    return None
+  try:
+    saved = config_lib.flatten(files.read_json(workdir / "config.json")["config"])
+  except (OSError, ValueError, KeyError, AttributeError) as error:
+    raise WorkdirError(f"{workdir / 'config.json'} cannot be read ({error})") from error
+  asked = config_lib.flatten(config_lib.to_dict(config))
+  differing = [
+    f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
+    for name in {**saved, **asked}
+    if saved.get(name) != asked.get(name)
+  ]
+  if differing:
+    raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
+  result = workdir / "result.json"
+  return files.read_json(result) if result.exists() else None
+
+
+def latest_step(workdir: str | os.PathLike[str]) -> int:
+  """Returns the step of a run's newest checkpoint, 0 if it has none."""
+  if not (files.path(workdir) / "checkpoints").is_dir():
+    return 0
+  checkpoints = Checkpoints(workdir)
+  try:
+    return checkpoints.latest() or 0
+  finally:
+    checkpoints.close()
+
+
+@contextlib.contextmanager
+def claim(workdir: str | os.PathLike[str]) -> Iterator[None]:
+  """Reserves a work directory for this process until the block or the process ends.
+
+  In a job of several processes the first process reserves it for all.
+
+  Raises:
+    InUseError: if another process has reserved it.
+    WorkdirError: if it cannot be created or written.
+  """
+  if not distributed.is_first_process():
+    yield
+    return
+  try:
+    with files.locked(workdir) as is_reserved:
+      if not is_reserved:
+        raise InUseError(f"{workdir} is in use by another process")
+      yield
+  except OSError as error:
+    raise WorkdirError(f"{workdir} cannot be written ({error})") from error
+
+
+def save_labels(path: str | os.PathLike[str], noisy_labels: noise.NoisyLabels) -> None:
+  """Writes noise.npz: the arrays of the labels, their seed (-1 for given labels) and SHA-256."""
+  seed = -1 if noisy_labels.seed is None else noisy_labels.seed
+  extra: dict[str, Any] = {"seed": np.int64(seed), "sha256": np.str_(noisy_labels.sha256())}
+  with files.replacing(path) as f:
+    np.savez_compressed(f, allow_pickle=False, **extra, **noisy_labels.arrays())
+
+
+def save_diagnostics(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes diagnostics.npz, with floats in single precision."""
+  small = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+  with files.replacing(path) as f:
+    np.savez_compressed(f, allow_pickle=False, **small)
+
+
+class RunDirectory:
+  """The open work directory of a run in training; the `loop.Recorder` that writes its files.
+
+  It holds config.json, noise.npz, metrics.jsonl, TensorBoard events, checkpoints/ and, at the
+  end, diagnostics.npz and result.json. In a job of several processes the first process writes,
+  and all processes take part in checkpoints.
+
+  Attributes:
+    run: the run.
+    workdir: the directory.
+    step: the step of the newest readable checkpoint when the directory was opened, or 0.
+    state: the state of that checkpoint as host arrays, or None.
+    result: the content of result.json once the run has ended, else None.
+  """
+
+  def __init__(self, run: setup.PreparedRun, workdir: str | os.PathLike[str]):
+    """Opens the directory or creates it.
+
+    Raises:
+      WorkdirError: if it cannot be written, or holds other labels or another teacher.
+    """
+    self.run, self.workdir = run, files.path(workdir)
+    self.result: dict[str, Any] | None = None
+    self.is_writer = distributed.is_first_process()
+    self._begin()
+    distributed.barrier("begun")
+    self.checkpoints = Checkpoints(self.workdir, keep=run.config.checkpoint.keep)
+    self.step, self.state = 0, None
+    if self.checkpoints.latest() is not None:
+      shapes = step.state_shapes(run.model, run.config, run.spec)
+      self.step, self.state = self.checkpoints.restore_newest(shapes)
+    self._open_logs()
+
+  @property
+  def has_ended(self) -> bool:
+    """Whether the run has finished or diverged."""
+    return self.result is not None
+
+  def _begin(self) -> None:
+    """Creates the directory with its first files, or checks that it belongs to this run."""
+    try:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+      if self.is_writer and (self.workdir / "config.json").exists():
+        self._check_teachers()
+      elif self.is_writer:
+        files.write_json(self.workdir / "config.json", environment.description(self.run))
+      if self.is_writer or self.run.part[1] > 1:
+        self._write_labels()
+    except OSError as error:
+      raise WorkdirError(f"{self.workdir} cannot be written ({error})") from error
+
+  def _check_teachers(self) -> None:
+    """Raises `WorkdirError` if a student would continue with another teacher."""
+    saved = files.read_json(self.workdir / "config.json").get("teachers", [])
+    for old, new in zip(saved, [t.description() for t in self.run.teachers], strict=True):
+      for key in ("config_hash", "step", "test_accuracy"):
+        if old[key] != new[key]:
+          raise WorkdirError(
+            f"{self.workdir} was begun with another teacher ({new['workdir']}: {key} {old[key]} "
+            f"then, {new[key]} now)"
+          )
+
+  def _write_labels(self) -> None:
+    """Writes noise.npz, or checks that the existing file holds the same labels.
+
+    A process that reads only a part of the data writes the labels of that part.
+    """
+    index, count = self.run.part
+    part = f".{index:05d}-of-{count:05d}" if count > 1 else ""
+    path = self.workdir / f"noise{part}.npz"
+    if not path.exists():
+      save_labels(path, self.run.noisy_labels)
+      return
+    with path.open("rb") as f, np.load(f, allow_pickle=False) as arrays:
+      saved = str(arrays["sha256"])
+    if saved != self.run.noisy_labels.sha256():
+      raise WorkdirError(f"{path} holds other labels than this config and data give")
+
+  def _open_logs(self) -> None:
+    """Opens metrics.jsonl and the event file; rows after the checkpoint are dropped."""
+    # EventsWriter alone: errors in SummaryWriter's thread would go unnoticed.
+    from tensorboardX import event_file_writer
+    from tensorboardX.proto import event_pb2
+
+    path = self.workdir / "metrics.jsonl"
+    self.rows: list[dict[str, Any]] = []
+    if path.exists():
+      try:
+        self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
+      except (ValueError, KeyError) as error:
+        raise WorkdirError(f"{path} is damaged ({error})") from error
+    distributed.barrier("logs read")
+    if not self.is_writer:
+      return
+    self.metrics_file = files.Rows(path, self.rows)
+    self.events = None
+    if not files.is_local(self.workdir):
+      return  # TensorBoard appends to its files, which a bucket does not allow
+    self.events = event_file_writer.EventsWriter(str(self.workdir / "events"))
+    # TensorBoard discards the rows of an earlier process from this step on.
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._add_event(step=self.step + 1, session_log=start)
+
+  def _add_event(self, **content: Any) -> None:
+    from tensorboardX.proto import event_pb2
+
+    assert self.events is not None
+    self.events.write_event(event_pb2.Event(wall_time=time.time(), **content))
+
+  def log(self, row: dict[str, Any]) -> None:
+    """Writes a row of metrics: its step, its split and values."""
+    self.rows.append(row)
+    if not self.is_writer:
+      return
+    self.metrics_file.add(row)
+    if self.events is None:
+      return
+    from tensorboardX import summary
+
+    for key, value in row.items():
+      if isinstance(value, float):
+        scalar = summary.scalar(f"{row['split']}/{key}", value)
+        self._add_event(step=row["step"], summary=scalar)
+    self.events.flush()
+
+  def save(self, at_step: int, state: step.TrainState) -> None:
+    """Writes a checkpoint in the background, unless its step is saved already."""
+    self.checkpoints.save(at_step, state)
+
+  def finish(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Ends the run successfully once its checkpoints are written.
+
+    Args:
+      arrays: the content of diagnostics.npz; no such file is written if it is empty.
+    """
+    self.checkpoints.wait()
+    if self.is_writer and arrays:
+      save_diagnostics(self.workdir / "diagnostics.npz", arrays)
+    self._end(status="finished")
+
+  def diverge(self, at_step: int, loss: float) -> None:
+    """Ends the run at a loss that is not finite."""
+    self.checkpoints.wait()
+    self._end(
+      status="diverged",
+      diverged={
+        "step": at_step,
+        "loss": str(loss),  # JSON has no NaN
+        "last_good_checkpoint": self.checkpoints.latest(),
+      },
+    )
+
+  def _end(self, **status: Any) -> None:
+    """Writes result.json from the logged rows alone."""
+    evaluations: dict[int, dict[str, Any]] = {}
+    for row in self.rows:
+      if row["split"] != "batches":
+        values = {k: v for k, v in row.items() if k not in ("step", "split")}
+        evaluations.setdefault(row["step"], {"step": row["step"]})[row["split"]] = values
+    history = list(evaluations.values())
+    validated = [row for row in history if "validation" in row]
+    run = self.run
+    self.result = {
+      **status,
+      "config_hash": config_lib.config_hash(run.config),
+      "final": history[-1] if status["status"] == "finished" else None,
+      # Among equally good steps `max` keeps the first.
+      "best": max(validated, key=lambda r: r["validation"]["accuracy"]) if validated else None,
+      "noise": {
+        "kind": run.noise_config.kind,
+        "asked_rate": run.noise_config.rate,
+        "includes_own_class": run.noise_config.includes_own_class,
+        "realised_rate": self._realised_rate(),
+        "sha256": run.noisy_labels.sha256(),
+      },
+      "num_train": run.sizes["train"],
+      "num_test": run.sizes["test"],
+      **environment.teachers_entry(run),
+    }
+    if self.is_writer:
+      files.write_json(self.workdir / "result.json", self.result)
+    distributed.barrier("result written")
+
+  def _realised_rate(self) -> float | None:
+    """Returns the share of wrong labels over the parts of all processes."""
+    labels = self.run.noisy_labels
+    if self.run.part[1] == 1 or labels.changed is None:
+      return labels.realised_rate
+    counts = np.array([labels.changed.sum(), labels.changed.size], np.int32)
+    wrong, count = distributed.sum_over_processes(counts).tolist()
+    return wrong / count
+
+  def close(self) -> None:
+    """Waits for the checkpoints and closes the files."""
+    for file in (self.metrics_file, self.events) if self.is_writer else ():
+      with contextlib.suppress(OSError):  # every row is flushed; a full disk was reported then
+        if file is not None:
+          file.close()
+    self.checkpoints.close()

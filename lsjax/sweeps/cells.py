@@ -1,0 +1,144 @@
+"""The cells of a sweep as lists, to write a sweep's config file with.
+
+Such a file builds a ConfigDict that holds
+
+* label: the name of the data in figures and tables;
+* base: the config of an ordinary run;
+* seeds: the number of seeds of each cell, which are 0, 1, ...;
+* cells: a tuple of dictionaries with `name`, `changes` ({"section.field": value}; changes of
+  teacher or student make the cell a distillation) and, if it differs, `seeds`.
+
+`plan.plan` turns it into runs. A config that two cells share is one run.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lsjax import methods
+from lsjax.validation import UserError
+
+_BY_SHORT_NAME = {row.short: row for row in methods.METHODS.values() if row.short}
+
+
+def method(name: str, alpha: float = 0.0) -> dict[str, Any]:
+  """Returns the changes that make a run use a method.
+
+  Args:
+    name: the method's short name, such as "LS".
+    alpha: its strength; cross-entropy has none.
+  """
+  changes = _BY_SHORT_NAME[name].changes
+  return changes if name == "CE" else changes | {"loss.alpha": alpha}
+
+
+def symmetric_noise(rate: float) -> dict[str, Any]:
+  """Returns the changes that set symmetric noise of a rate; at rate 0 there is no noise."""
+  return {"noise.kind": "symmetric" if rate else "none", "noise.rate": rate}
+
+
+def grid(axes: Mapping[str, Iterable[Any]], **changes: Any) -> list[dict[str, Any]]:
+  """Lists a cell for every combination of values; the values give it its name.
+
+  Args:
+    axes: {"section.field": values}.
+    changes: changes that all cells have, written as section__field=value.
+
+  >>> [cell["name"] for cell in grid({"loss.alpha": (0.1, 0.4), "noise.rate": (0.2,)})]
+  ['loss.alpha 0.1, noise.rate 0.2', 'loss.alpha 0.4, noise.rate 0.2']
+  """
+  common = {name.replace("__", "."): value for name, value in changes.items()}
+  cells = []
+  for values in itertools.product(*axes.values()):
+    chosen = dict(zip(axes, values))
+    name = ", ".join(f"{field} {value}" for field, value in chosen.items())
+    cells.append({"name": name, "changes": common | chosen})
+  return cells
+
+
+def curves(
+  alphas: Iterable[float], rates: Iterable[float], *, model: str = "", **extra: Any
+) -> list[dict[str, Any]]:
+  """Lists CE, and LS, FC and BC over alpha, for each noise rate.
+
+  With alpha 0.1 and rate 0.2 these are the cells of table A, from which tables D and E come too.
+
+  Args:
+    alphas: strengths above 0; at 0 every method is cross-entropy, which is always listed.
+    rates: rates of symmetric noise.
+    model: a model to use instead of the base's; it becomes part of the cells' names.
+    extra: other entries of each cell, such as seeds.
+  """
+  prefix, of_model = (f"{model}: ", {"model.name": model}) if model else ("", {})
+  cells = []
+  for rate in rates:
+    compared = [("CE", method("CE"))]
+    for name, alpha in itertools.product(("LS", "FC", "BC"), alphas):
+      compared.append((f"{name} {alpha:g}", method(name, alpha)))
+    for name, changes in compared:
+      all_changes = changes | symmetric_noise(rate) | of_model
+      cells.append({"name": f"{prefix}{name}, noise {rate:g}", "changes": all_changes, **extra})
+  return cells
+
+
+def union(*lists: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+  """Joins lists of cells; a cell of several lists occurs once, with the largest number of seeds.
+
+  Raises:
+    UserError: if a name has different changes in two lists.
+  """
+  joined: dict[str, dict[str, Any]] = {}
+  for cell in itertools.chain(*lists):
+    old = joined.setdefault(cell["name"], dict(cell))
+    if old["changes"] != cell["changes"]:
+      raise UserError(f"cell {cell['name']!r} occurs twice with different changes")
+    if "seeds" in cell and "seeds" in old:
+      old["seeds"] = max(cell["seeds"], old["seeds"])
+    else:  # every seed of the sweep
+      old.pop("seeds", None)
+  return tuple(joined.values())
+
+
+def students(
+  rates: Iterable[float], temperatures: Iterable[float], alpha: float = 0.1
+) -> list[dict[str, Any]]:
+  """Lists students of CE, LS, FC and BC teachers (table C).
+
+  At temperature 1 the two conventions are the same.
+  """
+  cells = []
+  for rate, name, temperature in itertools.product(rates, methods.SHORT_NAMES, temperatures):
+    conventions = ("teacher_only", "both_t_squared") if temperature != 1 else ("teacher_only",)
+    for convention in conventions:
+      how = f"T {temperature:g}" + (f" {convention}" if temperature != 1 else "")
+      cells.append(
+        {
+          "name": f"student of {name}, {how}, noise {rate:g}",
+          "changes": method("CE")
+          | symmetric_noise(rate)
+          | {f"teacher.{key}": value for key, value in method(name, alpha).items()}
+          | {"student.temperature": temperature, "student.convention": convention},
+        }
+      )
+  return cells
+
+
+def boundaries(alphas: Iterable[float], rate: float) -> list[dict[str, Any]]:
+  """Lists linear models on two Gaussians (claim C7).
+
+  They are CE without noise, and CE and LS under one-sided noise.
+  """
+  linear = {
+    "data.name": "gaussians",
+    "data.crop_padding": 0,
+    "data.flip": False,
+    "model.name": "linear",
+  }
+  noisy = {"noise.kind": "one_sided", "noise.rate": rate}
+  compared = [("CE", method("CE")), *((f"LS {a:g}", method("LS", a)) for a in alphas)]
+  cells = [{"name": "2-D: CE, no noise", "changes": method("CE") | symmetric_noise(0) | linear}]
+  for name, changes in compared:
+    cells.append(
+      {"name": f"2-D: {name}, one-sided noise {rate:g}", "changes": changes | linear | noisy}
+    )
+  return cells

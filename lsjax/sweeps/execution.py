@@ -1,0 +1,174 @@
+"""Training the runs of a sweep, packed, while other processes may train others of them."""
+
+import contextlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from lsjax import data, files, models, theory
+from lsjax.distillation import stages
+from lsjax.distillation import teachers as teachers_lib
+from lsjax.runs import directory as run_directory
+from lsjax.runs import execution as run_execution
+from lsjax.sweeps import plan
+from lsjax.sweeps.plan import PlannedCell, PlannedRun
+from lsjax.training import devices, loop, setup
+from lsjax.training.teachers import FrozenTeacher
+
+# Seconds between looks at runs that another process is training.
+_PATIENCE = 1.0
+
+
+def layout_for(run: PlannedRun) -> devices.Layout:
+  """Returns the layout of packs of such runs on all devices."""
+  is_convolutional = run.config.model.name in models.CONVOLUTIONAL
+  return devices.packed_layout(devices.choose(0), is_convolutional)
+
+
+class Runner:
+  """Trains runs of a sweep in this process.
+
+  Attributes:
+    stop: the signals received so far; training stops once there is one.
+    bar: the progress bar, in steps of all runs together.
+    on_call: a function that is called with the number of steps done after each compiled call.
+  """
+
+  def __init__(
+    self,
+    stop: Sequence[int],
+    bar: "tqdm[Any]",
+    on_call: Callable[[int], None] | None = None,
+  ):
+    self.stop, self.bar, self.on_call = stop, bar, on_call
+    self._teachers: dict[str, FrozenTeacher] = {}
+    self._dataset: tuple[Any, data.Dataset] | None = None
+
+  def train(self, runs: Sequence[PlannedRun]) -> None:
+    """Trains runs to their end and waits for those that other processes are training.
+
+    Raises:
+      ConfigError, loop.Stopped: see `runs.execution.train_and_evaluate`.
+    """
+    while True:
+      groups: dict[Any, list[PlannedRun]] = {}
+      for run in runs:
+        if run_directory.finished_result(run.config, run.workdir) is None:
+          start = run_directory.latest_step(run.workdir)
+          key = (start, plan.pack_key(run.config), setup.given_labels(run.config))
+          groups.setdefault(key, []).append(run)
+      if not groups:
+        return
+      trained = [self._train_group(group, start) for (start, *_), group in groups.items()]
+      if not any(trained):
+        time.sleep(_PATIENCE)
+
+  def _train_group(self, group: Sequence[PlannedRun], start: int) -> bool:
+    """Trains runs of one shape from one step, pack by pack.
+
+    Returns:
+      False if other processes are training all of them.
+    """
+    layout = layout_for(group[0])
+    is_any_free = False
+    for i in range(0, len(group), layout.capacity):
+      with contextlib.ExitStack() as claims:
+        claimed = []
+        for run in group[i : i + layout.capacity]:
+          with contextlib.suppress(run_directory.InUseError):
+            claims.enter_context(run_directory.claim(run.workdir))
+            # Another process may have trained it in the meantime.
+            if run.steps_left == run.config.train.num_steps - start:
+              claimed.append(run)
+        if claimed:
+          is_any_free = True
+          prepared = [self._prepare(run) for run in claimed]
+          workdirs = [run.workdir for run in claimed]
+          # If steps differ after all, the next look groups the runs anew.
+          with contextlib.suppress(run_directory.StepsDifferError):
+            run_execution.train_pack(
+              prepared, workdirs, layout, stop=self.stop, bar=self.bar, on_call=self.on_call
+            )
+    return is_any_free
+
+  def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
+    source = run.config.data
+    key = (source.name, source.path, source.data_dir, setup.given_labels(run.config))
+    if self._dataset is None or self._dataset[0] != key:
+      self._dataset = (key, setup.load_dataset(run.config))
+    workdirs = stages.teacher_workdirs(run.config, run.workdir)
+    loaded = [self._teacher(workdir) for workdir in workdirs]
+    return setup.prepare(run.config, loaded, self._dataset[1])
+
+  def _teacher(self, workdir: str | os.PathLike[str]) -> FrozenTeacher:
+    name = str(workdir)
+    if name not in self._teachers:
+      self._teachers[name] = teachers_lib.load(name)
+    return self._teachers[name]
+
+
+def run_sweep(
+  planned: Sequence[PlannedCell],
+  directory: pathlib.Path,
+  label: str,
+  shard: tuple[int, int],
+  *,
+  on_call: Callable[[int], None] | None = None,
+) -> tuple[int, int]:
+  """Trains one shard's part of a sweep.
+
+  A student whose teacher diverged is not trained; the report shows it as missing.
+
+  Args:
+    planned: all cells of the sweep.
+    directory: the sweep's directory.
+    label: the name of the data in figures and tables.
+    shard: (index, count) of this process's part.
+    on_call: a function that is called with the number of steps done after each compiled call.
+
+  Returns:
+    The number of this shard's runs, and the number of runs that other shards still have to do.
+  """
+  all_runs = plan.runs_of(planned, directory)
+  index, count = shard
+  own_runs = all_runs[index::count]
+  ordinary = [run for run in own_runs if run.config.teacher is None]
+  students = [run for run in own_runs if run.config.teacher is not None]
+  teachers = plan.teachers_of(students)
+  plan.write_index(planned, directory, label)
+  distinct = {run.workdir: run for run in [*own_runs, *teachers]}
+  steps = sum(run.steps_left for run in distinct.values() if plan.has_teacher(run))
+  bar = tqdm(total=steps, unit="step", unit_scale=True, desc=directory.name, smoothing=0.1)
+  with _timed(directory, shard, steps), bar, loop.stop_signals() as stop:
+    runner = Runner(stop, bar, on_call)
+    runner.train(ordinary)
+    runner.train(teachers)
+    runner.train([run for run in students if plan.has_teacher(run)])
+  if index == 0:
+    files.write_json(directory / "theory.json", theory.check())
+  left = sum(1 for run in all_runs if run.steps_left and plan.has_teacher(run))
+  return len(own_runs), left
+
+
+@contextlib.contextmanager
+def _timed(directory: pathlib.Path, shard: tuple[int, int], steps: int) -> Iterator[None]:
+  """Adds rows to sessions.jsonl: that this process began, and how long it trained until its end."""
+
+  def add(**row: Any) -> None:
+    with (directory / "sessions.jsonl").open("a") as f:
+      f.write(json.dumps({"date": time.strftime("%Y-%m-%d"), **row}) + "\n")
+
+  if not steps:
+    yield
+    return
+  start = time.perf_counter()
+  add(shard=f"{shard[0]}/{shard[1]}", steps=steps)
+  try:
+    yield
+  finally:
+    add(shard=f"{shard[0]}/{shard[1]}", seconds=round(time.perf_counter() - start, 1))

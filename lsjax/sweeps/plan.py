@@ -1,0 +1,183 @@
+"""From a sweep's config to its runs: which there are, where they live, which share a program."""
+
+import copy
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from lsjax import config as config_lib
+from lsjax import files, methods
+from lsjax.config import ConfigError, UserError
+from lsjax.distillation import stages
+from lsjax.runs import directory as run_directory
+
+# A student starts from other parameters than the teacher of the same seed.
+STUDENT_SEED_OFFSET = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedCell:
+  """A named cell of a sweep.
+
+  Attributes:
+    name: the cell's name.
+    runs: the configs of its runs, one per seed.
+  """
+
+  name: str
+  runs: tuple[config_lib.Config, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+  """A run of a sweep.
+
+  Attributes:
+    config: the run's config.
+    workdir: its work directory in the sweep's directory, named by the config's hash.
+  """
+
+  config: config_lib.Config
+  workdir: pathlib.Path
+
+  @property
+  def steps_left(self) -> int:
+    """The number of steps still to do."""
+    if run_directory.finished_result(self.config, self.workdir) is not None:
+      return 0
+    return self.config.train.num_steps - run_directory.latest_step(self.workdir)
+
+
+def plan(sweep: ml_collections.ConfigDict) -> list[PlannedCell]:
+  """Returns the checked cells of a sweep with the configs of their runs.
+
+  Raises:
+    UserError: one line that names the cell or the field of the sweep.
+  """
+  for key in ("label", "base", "seeds", "cells"):
+    if key not in sweep:
+      raise ConfigError(key, why="is missing; a sweep has label, base, seeds and cells")
+  if not isinstance(sweep.seeds, int) or sweep.seeds < 1:
+    raise ConfigError("seeds", sweep.seeds, "must be an integer from 1")
+  base, planned = sweep.base.to_dict(), []
+  for cell in sweep.cells:
+    seeds = min(cell.get("seeds", sweep.seeds), sweep.seeds)
+    try:
+      runs = tuple(_run(base, cell["changes"], seed) for seed in range(seeds))
+    except ConfigError as error:
+      raise UserError(f"cell {cell['name']!r}: {error}") from None
+    planned.append(PlannedCell(cell["name"], runs))
+  names = [cell.name for cell in planned]
+  twice = sorted({name for name in names if names.count(name) > 1})
+  if twice:
+    raise ConfigError("cells", twice[0], "occurs twice; names must be distinct")
+  if any(run.train.num_devices != 1 for cell in planned for run in cell.runs):
+    raise ConfigError(
+      "base.train.num_devices",
+      sweep.base.train.num_devices,
+      "must be 1: a sweep gives each run one device",
+    )
+  return planned
+
+
+def _run(base: Mapping[str, Any], changes: Mapping[str, Any], seed: int) -> config_lib.Config:
+  """Returns the config of a cell's run; data, init and noise share its seed."""
+  seeds = {f"seed.{name}": seed for name in ("data", "init", "noise")}
+  nested = copy.deepcopy(dict(base))
+  if any(key.startswith(("teacher.", "student.")) for key in changes):
+    ordinary = ml_collections.ConfigDict(base)
+    nested = config_lib.with_teacher(ordinary, ordinary).to_dict()
+    seeds |= {f"teacher.{key}": value for key, value in seeds.items()}
+    seeds["seed.init"] = seed + STUDENT_SEED_OFFSET
+  for key, value in {**changes, **seeds}.items():
+    *sections, name = key.split(".")
+    holder = nested
+    for section in sections:
+      holder = holder.setdefault(section, {})
+    holder[name] = value
+  return config_lib.from_config_dict(nested)
+
+
+def runs_of(planned: Iterable[PlannedCell], directory: pathlib.Path) -> list[PlannedRun]:
+  """Returns the distinct runs of all cells, in their order."""
+  found: dict[str, PlannedRun] = {}
+  for cell in planned:
+    for config in cell.runs:
+      name = config_lib.config_hash(config)
+      found.setdefault(name, PlannedRun(config, directory / name))
+  return list(found.values())
+
+
+def teachers_of(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+  """Returns the distinct runs that train the teachers of students."""
+  found: dict[pathlib.Path, PlannedRun] = {}
+  for run in runs:
+    if run.config.teacher is not None and not run.config.teacher.workdir:
+      (workdir,) = stages.teacher_workdirs(run.config, run.workdir)
+      found.setdefault(workdir, PlannedRun(config_lib.teacher_run(run.config), workdir))
+  return list(found.values())
+
+
+def has_teacher(run: PlannedRun) -> bool:
+  """Returns whether a student's teachers have not diverged; True for an ordinary run."""
+  for workdir in stages.teacher_workdirs(run.config, run.workdir):
+    result = workdir / "result.json"
+    if result.exists() and files.read_json(result)["status"] != "finished":
+      return False
+  return True
+
+
+def pack_key(config: config_lib.Config) -> tuple[config_lib.Config, str]:
+  """Returns what runs must have in common for one program to train them.
+
+  It is the loss function and the config without the fields that only change arrays: seeds,
+  noise, strengths of the loss, numbers of the optimizer, and how a teacher of the same model was
+  trained.
+  """
+  optim = config_lib.Optim(
+    name=config.optim.name, boundaries=tuple(range(len(config.optim.boundaries)))
+  )
+  key = dataclasses.replace(
+    config,
+    noise=config_lib.Noise(),
+    loss=config_lib.Loss(),
+    optim=optim,
+    seed=config_lib.Seeds(),
+  )
+  if config.teacher is not None and config.student is not None:
+    teacher = config_lib.Teacher(
+      workdir=config.teacher.workdir, targets=config.teacher.targets, model=config.teacher.model
+    )
+    student = config_lib.Student(beta=float(config.student.beta > 0))
+    key = dataclasses.replace(key, teacher=teacher, student=student)
+  return key, methods.METHODS[config.loss.name].loss
+
+
+def write_index(planned: Sequence[PlannedCell], directory: pathlib.Path, label: str) -> None:
+  """Writes sweep.json, which tells the report the cells and where their runs are.
+
+  Raises:
+    directory.WorkdirError: if it cannot be written.
+  """
+  index = {
+    "name": directory.name,
+    "label": label,
+    "cells": [
+      {
+        "name": cell.name,
+        "config": config_lib.to_dict(cell.runs[0]),
+        "runs": [
+          {"seed": seed, "workdir": config_lib.config_hash(config)}
+          for seed, config in enumerate(cell.runs)
+        ],
+      }
+      for cell in planned
+    ],
+  }
+  try:
+    files.write_json(directory / "sweep.json", index)
+  except OSError as error:
+    raise run_directory.WorkdirError(f"{directory} cannot be written ({error})") from error

@@ -1,0 +1,341 @@
+"""From a config to everything that a run needs, before anything is compiled or written.
+
+This is where the config meets the data: what does not fit is a `ConfigError` that names a field.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from lsjax import config as config_lib
+from lsjax import data, models, noise
+from lsjax.config import ConfigError, naming
+from lsjax.data import sampling, streams
+from lsjax.training import devices as devices_lib
+from lsjax.training import distributed, matrices, step
+from lsjax.training.teachers import FrozenTeacher
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """One part of the data.
+
+  Attributes:
+    source: images [M, ...] that contain the split's images; splits and runs share them.
+    examples: the indices of the split's images, int32 [N].
+    labels: labels to train on or to test against, int32 [N].
+    true_labels: clean labels, int32 [N]; -1 where they are unknown.
+  """
+
+  source: np.ndarray
+  examples: np.ndarray
+  labels: np.ndarray
+  true_labels: np.ndarray
+
+  @property
+  def images(self) -> np.ndarray:
+    """A copy of the split's images, [N, ...]."""
+    return self.source[self.examples]
+
+  @property
+  def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays that each run has for itself: examples, labels, true_labels."""
+    return self.examples, self.labels, self.true_labels
+
+
+class PreparedRun(Protocol):
+  """A checked run, ready to train.
+
+  Attributes:
+    config: the run's config.
+    noise_config: the noise of the run's labels; a student's may differ from `config.noise`.
+    noisy_labels: the labels of this process's part of the training set, the held-out part
+      included.
+    spec: the inputs that the model takes.
+    model: the network on one device; `clone(axis_name=...)` makes it one for several.
+    hparams: the arrays that a step reads.
+    devices: the devices that train.
+    teachers: the teachers that the run imitates; empty for an ordinary run.
+    sizes: the number of examples of each split, {name: count}.
+    part: (index, count) of this process's part of the training labels.
+  """
+
+  @property
+  def config(self) -> config_lib.Config: ...
+  @property
+  def noise_config(self) -> config_lib.Noise: ...
+  @property
+  def noisy_labels(self) -> noise.NoisyLabels: ...
+  @property
+  def spec(self) -> models.InputSpec: ...
+  @property
+  def model(self) -> nn.Module: ...
+  @property
+  def hparams(self) -> step.Hparams: ...
+  @property
+  def devices(self) -> Sequence[jax.Device]: ...
+  @property
+  def teachers(self) -> Sequence[FrozenTeacher]: ...
+  @property
+  def sizes(self) -> Mapping[str, int]: ...
+  @property
+  def part(self) -> tuple[int, int]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Common:
+  """The fields that both kinds of prepared run have; see `PreparedRun`."""
+
+  config: config_lib.Config
+  noise_config: config_lib.Noise
+  noisy_labels: noise.NoisyLabels
+  spec: models.InputSpec
+  model: nn.Module
+  hparams: step.Hparams
+  devices: Sequence[jax.Device]
+  teachers: Sequence[FrozenTeacher]
+
+
+@dataclasses.dataclass(frozen=True)
+class InMemoryRun(_Common):
+  """A `PreparedRun` whose images fit into memory.
+
+  Attributes:
+    splits: "train", "test" and, where examples are held out, "validation" (noisy labels).
+  """
+
+  splits: Mapping[str, Split]
+
+  @property
+  def sizes(self) -> Mapping[str, int]:
+    return {name: len(split.labels) for name, split in self.splits.items()}
+
+  @property
+  def part(self) -> tuple[int, int]:
+    return 0, 1  # every process holds all labels
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedRun(_Common):
+  """A `PreparedRun` whose images are read while it trains.
+
+  Attributes:
+    sources: "train" and "test" on disk.
+    reader: how this process reads them.
+  """
+
+  sources: Mapping[str, streams.Source]
+  reader: streams.Reader
+
+  @property
+  def sizes(self) -> Mapping[str, int]:
+    return {name: len(source) for name, source in self.sources.items()}
+
+  @property
+  def part(self) -> tuple[int, int]:
+    return self.reader.process, self.reader.processes
+
+
+def given_labels(config: config_lib.Config) -> str:
+  """Returns the name of the noisy labels that the data must contain; empty if they are drawn."""
+  return config.noise.labels if config.noise.kind == "given" else ""
+
+
+def load_dataset(config: config_lib.Config) -> data.Dataset:
+  """Loads the data set of a run into memory.
+
+  Raises:
+    ConfigError: one line, for data that cannot be read or lacks the labels that are asked for.
+  """
+  section, given = config.data, given_labels(config)
+  field = "path" if section.name == "npz" else "data_dir"
+  with naming(f"data.{field}", getattr(section, field)):
+    dataset = data.load(section, given_labels=given)
+  if given and given not in dataset.label_sets:
+    known = ", ".join(sorted(dataset.label_sets)) or "none"
+    raise ConfigError("noise.labels", given, f"not in {section.name}, which has: {known}")
+  if dataset.train_labels is None and not given:
+    why = "has no train_labels; name labels with noise.kind=given"
+    raise ConfigError("data.path", section.path, why)
+  return dataset
+
+
+def prepare(
+  config: config_lib.Config,
+  teachers: Sequence[FrozenTeacher] = (),
+  dataset: data.Dataset | None = None,
+) -> InMemoryRun | StreamedRun:
+  """Loads the data, draws the noise and checks that everything fits together.
+
+  Args:
+    config: the run's config.
+    teachers: the teachers of a student; without them a student is checked as far as possible.
+    dataset: the result of `load_dataset(config)`, where several runs share it.
+
+  Raises:
+    ConfigError: one line.
+  """
+  with naming("train.num_devices", config.train.num_devices):
+    devices = devices_lib.choose(config.train.num_devices)
+  for name in ("batch_size", "eval_batch_size"):
+    value = getattr(config.train, name)
+    if value % len(devices):
+      raise ConfigError(f"train.{name}", value, f"must be divisible by {len(devices)} devices")
+  if config.data.name in config_lib.STREAMED:
+    return _prepare_streamed(config, devices)
+  dataset = load_dataset(config) if dataset is None else dataset
+  _check_images(config, dataset)
+  noise_config, seed = _noise_of(config, teachers)
+  noisy_labels = _noisy_labels(noise_config, seed, dataset)
+  splits = _splits(config, dataset, noisy_labels)
+  mean, std = data.moments(dataset.train_images) if config.data.normalize else ((0.0,), (1.0,))
+  images = dataset.train_images
+  spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
+  arrays = matrices.method_arrays(config.loss, noisy_labels.transition, dataset.num_classes)
+  run = InMemoryRun(
+    config=config,
+    noise_config=noise_config,
+    noisy_labels=noisy_labels,
+    spec=spec,
+    model=models.create(config.model, spec),
+    hparams=step.make_hparams(config, arrays),
+    devices=devices,
+    teachers=teachers,
+    splits=splits,
+  )
+  for teacher in teachers:
+    _check_teacher(run, teacher)
+  return run
+
+
+# Of ImageNet's pixels, as torchvision and most recipes use them (times 255).
+_IMAGENET_MEAN, _IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+def _prepare_streamed(config: config_lib.Config, devices: Sequence[jax.Device]) -> StreamedRun:
+  """Opens the splits of streamed data and draws the noise of this process's part."""
+  index, count = distributed.process()
+  section, train_section = config.data, config.train
+  with naming("data.data_dir", section.data_dir):
+    # The labelled images to test on are ImageNet's validation split.
+    sources = {
+      name: streams.open_split(section, split)
+      for name, split in (("train", "train"), ("test", "validation"))
+    }
+    train = sources["train"]
+    if len(train) < train_section.batch_size:
+      why = f"must be at most the {len(train)} training images"
+      raise ConfigError("train.batch_size", train_section.batch_size, why)
+    if not len(sources["test"]):
+      raise ConfigError("data.name", section.name, "has an empty validation split")
+    ids, labels = train.labels(range(index, len(train), count))
+    matrix = matrices.noise_transition(config.noise, train.num_classes)
+    noisy_labels = noise.corrupt(labels, matrix, seed=config.seed.noise, ids=ids)
+  spec = models.InputSpec(
+    num_classes=train.num_classes,
+    mean=_IMAGENET_MEAN if section.normalize else (0.0,),
+    std=_IMAGENET_STD if section.normalize else (1.0,),
+    shape=(section.image_size, section.image_size, 3),
+    dtype="uint8",
+  )
+  arrays = matrices.method_arrays(config.loss, matrix, train.num_classes)
+  return StreamedRun(
+    config=config,
+    noise_config=config.noise,
+    noisy_labels=noisy_labels,
+    spec=spec,
+    model=models.create(config.model, spec),
+    hparams=step.make_hparams(config, arrays),
+    devices=devices,
+    teachers=(),
+    sources=sources,
+    reader=streams.Reader(index, count, section.workers),
+  )
+
+
+def _noise_of(
+  config: config_lib.Config, teachers: Sequence[FrozenTeacher]
+) -> tuple[config_lib.Noise, int]:
+  """Returns the noise of the run's own labels and its seed."""
+  kind = config.student.noise if config.student is not None else "fresh"
+  if kind == "none":
+    return config_lib.Noise(), config.seed.noise
+  if kind == "fresh":
+    return config.noise, config.seed.noise
+  teacher = teachers[0].config if teachers else config_lib.teacher_run(config)
+  return config.noise, teacher.seed.noise
+
+
+def _check_teacher(run: InMemoryRun, teacher: FrozenTeacher) -> None:
+  """Raises `ConfigError` unless the teacher saw the images (and labels) that it should have."""
+  student = run.config.student
+  assert student is not None
+  with naming("teacher.workdir", teacher.workdir):
+    for key, what in (("num_classes", "classes"), ("shape", "image shape")):
+      of_teacher, of_student = getattr(teacher.spec, key), getattr(run.spec, key)
+      if of_teacher != of_student:
+        raise ValueError(f"was trained with {what} {of_teacher}; the student has {of_student}")
+    if not np.array_equal(teacher.ids, run.noisy_labels.ids):
+      raise ValueError("was trained on other images: their ids differ from the student's")
+    if run.config.teacher is not None and run.config.teacher.workdir:
+      config_lib.check_against_teacher(run.config, teacher.config)
+    if student.noise == "teacher" and teacher.noise_sha256 != run.noisy_labels.sha256():
+      raise ValueError("was trained on other labels than its noise and seed give on this data")
+
+
+def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
+  """Raises `ConfigError` where model or augmentation do not fit the images."""
+  shape = dataset.train_images.shape[1:]
+  is_image, padding = len(shape) == 3, config.data.crop_padding
+  needs = f"needs images [H, W, C], not {list(shape)}"
+  if config.model.name in models.CONVOLUTIONAL and not is_image:
+    raise ConfigError("model.name", config.model.name, needs)
+  if config.data.flip and not is_image:
+    raise ConfigError("data.flip", True, needs)
+  if padding and (not is_image or padding > min(shape[:2])):
+    why = f"must be 0 or fit images [H, W, C]; they are {list(shape)}"
+    raise ConfigError("data.crop_padding", padding, why)
+
+
+def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) -> noise.NoisyLabels:
+  """Draws (or takes) the labels to train on."""
+  ids, clean, num_classes = dataset.train_ids, dataset.train_labels, dataset.num_classes
+  if config.kind == "given":
+    with naming("noise.labels", config.labels):
+      return noise.given(dataset.label_sets[config.labels], clean, num_classes, ids=ids)
+  assert clean is not None  # checked by load_dataset
+  matrix = matrices.noise_transition(config, num_classes)
+  return noise.corrupt(clean, matrix, seed=seed, ids=ids)
+
+
+def _splits(
+  config: config_lib.Config, dataset: data.Dataset, noisy: noise.NoisyLabels
+) -> dict[str, Split]:
+  """Returns train, test and, if asked for, validation."""
+  count, held_out = len(noisy.labels), config.data.validation_examples
+  if count - held_out < config.train.batch_size:
+    raise ConfigError(
+      "train.batch_size",
+      config.train.batch_size,
+      f"must be at most the {max(count - held_out, 0)} training examples "
+      f"({count} less {held_out} for validation)",
+    )
+  if len(dataset.test_labels) == 0:
+    raise ConfigError("data.name", config.data.name, "has an empty test split")
+  true = np.full(count, -1, np.int32) if noisy.clean is None else noisy.clean
+  test_labels = noise.check_labels(dataset.test_labels, dataset.num_classes)
+  chosen = np.zeros(count, bool)
+  if held_out:
+    chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
+  parts = {"train": ~chosen, "validation": chosen} if held_out else {"train": ~chosen}
+  splits = {}
+  for name, where in parts.items():
+    examples = np.flatnonzero(where).astype(np.int32)
+    splits[name] = Split(dataset.train_images, examples, noisy.labels[where], true[where])
+  examples = np.arange(len(test_labels), dtype=np.int32)
+  splits["test"] = Split(dataset.test_images, examples, test_labels, test_labels)
+  return splits

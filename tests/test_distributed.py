@@ -1,0 +1,186 @@
+"""Several processes as one job, over loopback: the same run as one process with all devices."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from configs import digits_noisy
+from lsjax import config as config_lib
+from lsjax import files
+from lsjax.runs import execution, loading
+from lsjax.training import distributed
+from lsjax.validation import UserError
+
+HEARTBEAT_SECONDS = 10
+ROOT = pathlib.Path(__file__).parent.parent
+CHANGES = {
+  "train.num_devices": 0,
+  "train.num_steps": 300,
+  "train.eval_every": 100,
+  "checkpoint.every": 50,
+  "train.steps_per_call": 10,
+  "optim.learning_rate": 0.02,
+}
+ARGS = [f"--config.{name}={value}" for name, value in CHANGES.items()]
+
+
+@pytest.mark.parametrize(
+  ("asked", "environment", "expected"),
+  [
+    (False, {}, None),
+    (True, {}, {}),
+    (False, {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
+    (False, {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, {}),
+    (False, {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, None),
+    (False, {"SLURM_NTASKS": "4"}, None),  # the batch script itself, outside srun
+    (False, {"TPU_WORKER_HOSTNAMES": "a"}, None),
+    (False, {"TPU_WORKER_HOSTNAMES": "a,b"}, {}),
+    (
+      False,
+      {"LSJAX_COORDINATOR": "h:1", "LSJAX_NUM_PROCESSES": "2", "LSJAX_PROCESS_ID": "1"},
+      {"coordinator_address": "h:1", "num_processes": 2, "process_id": 1},
+    ),
+  ],
+)
+def test_detection(asked, environment, expected):
+  assert distributed.arguments(asked, environment) == expected
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"LSJAX_COORDINATOR": None}, "LSJAX_COORDINATOR: is missing"),
+    ({"LSJAX_COORDINATOR": "host"}, "must be host:port"),
+    ({"LSJAX_NUM_PROCESSES": "0"}, "must be an integer from 1"),
+    ({"LSJAX_PROCESS_ID": "2"}, r"must be in \[0, 2\)"),
+    ({"LSJAX_PROCESS_ID": "-1"}, r"must be in \[0, 2\)"),
+  ],
+)
+def test_bad_environment(changes, message):
+  good = {"LSJAX_COORDINATOR": "h:1", "LSJAX_NUM_PROCESSES": "2", "LSJAX_PROCESS_ID": "1"}
+  environment = {k: v for k, v in {**good, **changes}.items() if v is not None}
+  with pytest.raises(UserError, match=message):
+    distributed.arguments(False, environment)
+
+
+def start(workdir, *, processes, devices, logs):
+  """Starts main on that many processes of so many devices each."""
+  path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+  env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  env |= {"PATH": path, "DEVICES": str(devices), "LOGS": str(logs)}
+  env["LSJAX_HEARTBEAT_SECONDS"] = str(HEARTBEAT_SECONDS)
+  return subprocess.Popen(
+    [
+      *("launch/local_processes.sh", str(processes), "--config=configs/digits_noisy.py"),
+      *(*ARGS, f"--workdir={workdir}"),
+    ],
+    cwd=ROOT,
+    env=env,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    start_new_session=True,
+  )
+
+
+def wait_for_checkpoint(process, workdir):
+  deadline = time.monotonic() + 120
+  while not list(workdir.glob("checkpoints/[1-9]*0")):
+    assert time.monotonic() < deadline
+    assert process.poll() is None, process.communicate()
+    time.sleep(0.02)
+
+
+def finish(process):
+  out, errors = process.communicate(timeout=240)
+  assert process.returncode == 0, errors
+  return out
+
+
+def children(process):
+  """Process ids of the Python processes, by their place in the job."""
+  found = {}
+  for path in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+      parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+      environment = (path / "environ").read_bytes().split(b"\0")
+    except (OSError, IndexError):
+      continue
+    if parent == process.pid:
+      (place,) = (e for e in environment if e.startswith(b"LSJAX_PROCESS_ID="))
+      found[int(place.partition(b"=")[2])] = int(path.name)
+  return found
+
+
+def config():
+  """What the flags say."""
+  section = digits_noisy.get_config()
+  section.update_from_flattened_dict(CHANGES)
+  return config_lib.from_config_dict(section)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+  """The run of one process (this one) with its four devices."""
+  workdir = tmp_path_factory.mktemp("alone") / "run"
+  execution.train_and_evaluate(config(), workdir)
+  return workdir
+
+
+def assert_same_run(a, b):
+  """To float tolerance: the processes add their gradients in another order."""
+  assert (a / "noise.npz").read_bytes() == (b / "noise.npz").read_bytes()
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-5),
+    *(loading.load_run(path)[2] for path in (a, b)),
+  )
+  rows = [files.read_rows(path / "metrics.jsonl") for path in (a, b)]
+  assert [(r["step"], r["split"]) for r in rows[0]] == [(r["step"], r["split"]) for r in rows[1]]
+  for x, y in zip(*rows):
+    assert x == pytest.approx(y, abs=0.02)
+  assert {p.name.split(".")[0] for p in a.iterdir()} == {p.name.split(".")[0] for p in b.iterdir()}
+
+
+def test_two_processes_are_one_run(tmp_path, alone, capfd):
+  """Stopped by SIGTERM once and resumed; only the first writes; one process can go on with it."""
+  workdir = tmp_path / "run"
+  process = start(workdir, processes=2, devices=2, logs=tmp_path)
+  wait_for_checkpoint(process, workdir)
+  process.send_signal(signal.SIGTERM)
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == 143, errors
+  assert re.search(r"lsjax: stopped by SIGTERM at step \d+, saved", errors)
+  shutil.copytree(workdir, tmp_path / "by_one")
+  said = finish(start(workdir, processes=2, devices=2, logs=tmp_path))
+  assert re.search(r"resuming \S+ at step \d+", said)
+  assert "test accuracy (clean labels)" in said
+  assert "accuracy (clean" not in (tmp_path / "process_1.log").read_text()
+  assert_same_run(workdir, alone)
+  execution.train_and_evaluate(config(), tmp_path / "by_one")
+  assert "resuming" in capfd.readouterr().out
+  assert_same_run(tmp_path / "by_one", alone)
+
+
+@pytest.mark.slow
+def test_one_process_lost(tmp_path):
+  """The other ends with an error within the heartbeat, and leaves a checkpoint to go on from."""
+  workdir = tmp_path / "run"
+  process = start(workdir, processes=2, devices=2, logs=tmp_path)
+  wait_for_checkpoint(process, workdir)
+  os.kill(children(process)[1], signal.SIGKILL)
+  begin = time.monotonic()
+  _, errors = process.communicate(timeout=120)
+  assert time.monotonic() - begin < HEARTBEAT_SECONDS + 10
+  assert process.returncode == 128 + signal.SIGKILL, errors  # what the first to end ended with
+  assert "another process of the job was lost" in errors or "another task died" in errors
+  assert not (workdir / "result.json").exists()
+  assert execution.train_and_evaluate(config(), workdir)["status"] == "finished"
