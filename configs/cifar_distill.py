@@ -4,10 +4,11 @@
     python -m lsjax.main --config=configs/cifar_distill.py:forward      # the teacher's loss
     python -m lsjax.main --config=configs/cifar_distill.py --config.teacher.workdir=runs/a,runs/b
 
-Lukasik et al., 2020, section 6 (claims C8 and C9). The student learns from the teacher alone
-(beta 1, temperature 1), which is Mueller et al.'s setting; the paper's own is not known. The
-second stage evaluates the teacher on each augmented batch, within the compiled step. Meant for
-one GPU or TPU core; its time there has not been measured yet. `:clean` is the contrast.
+This is the setting of Lukasik et al., 2020, section 6 (claims C8 and C9). The student learns from
+the teacher alone (beta 1) at temperature 1, where all conventions are the same; the temperature
+and beta of the paper are not known. The second stage evaluates the teacher on each augmented batch
+within the compiled step. `:clean` trains both without noise. The config is meant for one GPU or
+TPU core; its time there has not been measured yet.
 """
 
 import ml_collections

@@ -4,11 +4,11 @@
     python -m lsjax.main --config=configs/cifar_noisy.py:forward         # see lsjax/variants.py
     python -m lsjax.main --config=configs/cifar_noisy.py --config.data.name=cifar100
 
-Lukasik et al., 2020, section 5 (claims C1, C2, C4, C5). Noise, batch size and number of
-runs are stated by the paper; the schedule and weight decay come from a secondary source,
-and 64k steps with crop and flip are the convention of the recipe. The paper trains on all
-50,000 images: nothing is held out unless `:validation` is asked for. Meant for one GPU or
-TPU core; its time there has not been measured yet.
+This is the setting of Lukasik et al., 2020, section 5 (claims C1, C2, C4, C5). The paper states
+noise, batch size and number of runs; the schedule and weight decay come from a secondary source,
+and 64k steps with crop and flip are the convention of the recipe. The paper trains on all 50,000
+images, so that nothing is held out unless `:validation` asks for it. The config is meant for one
+GPU or TPU core; its time there has not been measured yet.
 """
 
 import ml_collections

@@ -4,9 +4,10 @@
     python -m lsjax.main --config=configs/digits_distill.py:forward     # the teacher's loss
     python -m lsjax.main --config=configs/digits_distill.py --config.student.temperature=2.0
 
-Lukasik et al., 2020, section 6 (claims C8 and C9). The student learns from the teacher alone
-(beta 1, temperature 1), which is Mueller et al.'s setting; the paper's own is not known. Both
-stages together take under a minute on 2 CPU cores. `:clean` is the contrast without noise.
+This follows Lukasik et al., 2020, section 6 (claims C8 and C9), on other data. The student learns
+from the teacher alone (beta 1) at temperature 1, where all conventions are the same; the
+temperature and beta of the paper are not known. Both stages together take under a minute on 2 CPU
+cores. `:clean` trains both without noise.
 """
 
 import ml_collections

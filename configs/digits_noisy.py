@@ -3,8 +3,8 @@
     python -m lsjax.main --config=configs/digits_noisy.py                # label smoothing 0.1
     python -m lsjax.main --config=configs/digits_noisy.py:forward        # see lsjax/variants.py
 
-Under 20 seconds on 2 CPU cores. README shows what one seed of each loss gives; the network
-and its learning rate were chosen so that plain cross-entropy has the capacity to memorise.
+A run takes under 20 seconds on 2 CPU cores. The network and its learning rate were chosen so that
+plain cross-entropy has the capacity to memorise wrong labels.
 """
 
 import ml_collections

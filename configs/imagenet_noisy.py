@@ -4,12 +4,12 @@
       --workdir=/shared/imagenet                                         # label smoothing 0.1
     python -m lsjax.main --config=configs/imagenet_noisy.py:forward ...  # see lsjax/variants.py
 
-Lukasik et al., 2020, section 5: ImageNet, CE, LS and FC over L = 1000 with 20 % symmetric noise
-(`:cross_entropy`; alpha 0.1, 0.2 and 0.4 by --config.loss.alpha). Network and LARS are the paper's;
-it states neither batch, rate nor epochs, which are the usual 90-epoch recipe of LARS (You et al.,
-2017). Images are streamed from TFDS's imagenet2012 in array_record files. Meant for a TPU slice or
-a node of GPUs, all of whose devices share each batch: docs/scaling.md has the arithmetic. It has
-not been run on ImageNet yet.
+Lukasik et al., 2020, section 5, compare CE, LS and FC on ImageNet (L = 1000) with 20 % symmetric
+noise; --config.loss.alpha sets alpha to 0.1, 0.2 or 0.4. The network and LARS are the paper's. The
+paper does not state batch size, learning rate and epochs; they are those of the usual 90-epoch
+recipe of LARS (You et al., 2017). Images are streamed from TFDS's imagenet2012 in array_record
+files. The config is meant for a TPU slice or a node of GPUs whose devices share each batch;
+docs/scaling.md has the arithmetic. It has not been run on ImageNet yet.
 """
 
 import ml_collections

@@ -1,9 +1,9 @@
-"""The configuration of a run: every field, its default and its bounds.
+"""The configuration of a run, built and checked; `sections` lists the fields.
 
 A config file builds an `ml_collections.ConfigDict` from `default_config()` (with
 `with_teacher` for distillation), the command line overrides its fields, and
-`from_config_dict` turns the outcome into the frozen dataclasses below or raises a
-one-line `ConfigError`. No other module holds a default.
+`from_config_dict` turns the outcome into the frozen dataclasses of `sections` or raises a
+one-line `ConfigError`.
 """
 
 import dataclasses
@@ -11,152 +11,26 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import ml_collections
 
 from lsjax import methods, validation
-from lsjax.validation import Choice, ConfigError, Range, UserError, naming, one_line
-
-__all__ = ["Choice", "Config", "ConfigError", "Range", "UserError", "naming", "one_line"]
-
-DatasetName = Literal[
-  "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians", "imagenet2012"
-]
-STREAMED = ("imagenet2012",)  # read from disk while training instead of held in memory
-NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
-ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56", "resnet_v2_50"]
-
-Positive = Annotated[int, Range(1, 2**31 - 1)]
-Count = Annotated[int, Range(0, 2**31 - 1)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]
-Probability = Annotated[float, Range(0, 1)]
-NonNegative = Annotated[float, Range(0)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-  name: DatasetName = "digits"
-  path: str = ""  # the .npz file, for name=npz
-  data_dir: str = ""  # TFDS directory; empty means TFDS's own default
-  validation_examples: Count = 0  # held out of the noisy training set
-  crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
-  flip: bool = False  # random horizontal flip
-  normalize: bool = True  # subtract the training mean, divide by the standard deviation
-  image_size: Positive = 224  # side of the crops, for data that is streamed
-  workers: Count = 0  # processes that decode streamed images; 0: threads
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-  kind: NoiseKind = "none"
-  rate: Probability = 0.0  # chance of a wrong label (or of a redraw, see next)
-  includes_own_class: bool = False  # symmetric only: redraw over all classes
-  path: str = ""  # transition matrix (.npy, .npz or text), for kind=file
-  labels: str = ""  # key or feature that holds the noisy labels, for kind=given
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-  name: ModelName = "mlp"
-  hidden: Positive = 256  # width of the MLP's hidden layer
-  dtype: Literal["float32", "bfloat16"] = "float32"  # of activations
-  sync_batch_norm: bool = True  # statistics of a batch over all devices that share it
-
-
-@dataclasses.dataclass(frozen=True)
-class Loss:
-  name: Annotated[str, Choice(tuple(methods.METHODS))] = "cross_entropy"
-  alpha: Annotated[float, Range(0, 1)] = 0.1
-  r: Annotated[float, Range(high=1)] = 0.0  # generalized_smoothing
-  matrix: str = ""  # file of M, for smearing
-  # What forward and backward correction invert: symmetric noise of strength alpha (the
-  # paper's), the noise's own matrix (counted from the labels if noise.kind=given), or a file.
-  transition: Literal["alpha", "noise", "file"] = "alpha"
-  transition_path: str = ""
-  cross_entropy_steps: Count = 0  # plain cross-entropy for so many steps first
-
-
-@dataclasses.dataclass(frozen=True)
-class Optim:
-  name: Literal["sgd", "lars"] = "sgd"  # with Nesterov momentum; LARS with plain momentum
-  learning_rate: NonNegative = 0.1
-  warmup_steps: Count = 0  # linear, from 0
-  boundaries: tuple[int, ...] = ()  # steps at which the rate is multiplied by decay
-  decay: Probability = 0.1
-  polynomial_steps: Count = 0  # after warm-up the rate falls to 0 at this step; 0: it does not
-  power: NonNegative = 2.0  # of that fall
-  momentum: Annotated[float, Range(0, 1, open_high=True)] = 0.9
-  weight_decay: NonNegative = 1e-4  # L2 on kernels, not on biases or BatchNorm
-  clip_norm: NonNegative = 0.0  # global gradient norm; 0: no clipping
-  trust_coefficient: Annotated[float, Range(0, open_low=True)] = 0.001  # of LARS
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-  num_steps: Positive = 1000
-  batch_size: Positive = 128
-  steps_per_call: Count = 0  # steps in one compiled call; 0: chosen for backend and model
-  num_devices: Count = 1  # devices that share each batch; 0: all local ones
-  log_every: Positive = 100
-  eval_every: Positive = 500
-  eval_batch_size: Positive = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-  every: Positive = 1000
-  keep: Positive = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Seeds:
-  data: Seed = 0  # order of examples, augmentation, validation split
-  init: Seed = 0  # initial parameters
-  noise: Seed = 0  # label noise
-
-
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-  """Where the teacher is or, if it is nowhere yet, how to train it on the run's data and noise."""
-
-  workdir: str = ""  # of finished runs, comma-separated (an ensemble); empty: trained first
-  targets: Literal["online", "cached"] = "online"  # of augmented images, or once of plain ones
-  model: Model = Model()
-  loss: Loss = Loss()
-  optim: Optim = Optim()
-  train: Train = Train()
-  checkpoint: Checkpoint = Checkpoint()
-  seed: Seeds = Seeds()
-
-
-@dataclasses.dataclass(frozen=True)
-class Student:
-  """What the run learns from its teacher."""
-
-  noise: Literal["teacher", "fresh", "none"] = "teacher"  # labels: the same draw, another, clean
-  beta: Probability = 1.0  # weight of the distillation; the label loss has the rest
-  temperature: Annotated[float, Range(0, open_low=True)] = 1.0
-  convention: Literal["teacher_only", "both_t_squared"] = "teacher_only"
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-  """The configuration of a run; each section documents its own fields.
-
-  A run with the sections teacher and student is distilled. They come together or not at all.
-  """
-
-  data: Data = Data()
-  noise: Noise = Noise()
-  model: Model = Model()
-  loss: Loss = Loss()
-  optim: Optim = Optim()
-  train: Train = Train()
-  checkpoint: Checkpoint = Checkpoint()
-  seed: Seeds = Seeds()
-  teacher: Teacher | None = None
-  student: Student | None = None
+from lsjax.sections import (  # noqa: F401 (re-exported)
+  STREAMED,
+  Checkpoint,
+  Config,
+  Data,
+  Loss,
+  Model,
+  Noise,
+  Optim,
+  Seeds,
+  Student,
+  Teacher,
+  Train,
+)
+from lsjax.validation import ConfigError, UserError, naming, one_line  # noqa: F401 (re-exported)
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -289,10 +163,9 @@ def _apply_rules(config: Config, rules: Iterable[Rule]) -> None:
 
 def _rules(c: Config) -> Iterator[Rule]:
   """Yields the rules about fields that are right alone and wrong together."""
-  loss, noise, optim = c.loss, c.noise, c.optim
+  loss, noise, optim, needs_path = c.loss, c.noise, c.optim, "needs the path of"
   method = methods.METHODS[loss.name]
   corrects = method.needs == "transition"
-  needs_path = "needs the path of"
   yield c.data.name == "npz" and not c.data.path, "data.path", f"data.name=npz {needs_path} a file"
   yield (
     noise.kind == "file" and not noise.path,
@@ -314,11 +187,11 @@ def _rules(c: Config) -> Iterator[Rule]:
     "loss.transition_path",
     f"loss.transition=file {needs_path} a matrix",
   )
-  by_noise = corrects and loss.transition == "noise"
-  why = "needs label noise, but"
-  yield by_noise and noise.kind == "none", "loss.transition", f"{why} noise.kind=none"
-  unlabelled = c.student is not None and c.student.noise == "none"
-  yield by_noise and unlabelled, "loss.transition", f"{why} student.noise=none"
+  if corrects and loss.transition == "noise":
+    why = "needs label noise, but"
+    yield noise.kind == "none", "loss.transition", f"{why} noise.kind=none"
+    is_clean = c.student is not None and c.student.noise == "none"
+    yield is_clean, "loss.transition", f"{why} student.noise=none"
   yield (
     method.invertible and loss.transition == "alpha" and loss.alpha == 1,
     "loss.alpha",
@@ -336,11 +209,8 @@ def _rules(c: Config) -> Iterator[Rule]:
   )
   if c.data.name in STREAMED:
     yield from _streamed_rules(c)
-  yield (
-    list(optim.boundaries) != sorted(set(optim.boundaries)),
-    "optim.boundaries",
-    "must increase strictly",
-  )
+  boundaries = list(optim.boundaries)
+  yield boundaries != sorted(set(boundaries)), "optim.boundaries", "must increase strictly"
   yield (
     c.train.num_steps * c.train.batch_size >= 2**31,
     "train.num_steps",

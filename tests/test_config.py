@@ -12,7 +12,7 @@ import typing
 import pytest
 
 from lsjax import config as config_lib
-from lsjax import methods, variants
+from lsjax import methods, sections, variants
 from lsjax.models import networks
 from lsjax.training import matrices
 
@@ -49,7 +49,7 @@ def test_every_field_is_read():
 
 
 def test_choices_are_what_the_code_offers():
-  assert set(typing.get_args(config_lib.ModelName)) == set(networks.NETWORKS)
+  assert set(typing.get_args(sections.ModelName)) == set(networks.NETWORKS)
   for name in methods.METHODS:
     if name != "smearing":  # needs a file
       loss = config_lib.Loss(name=name, alpha=0.1, r=-0.2)

@@ -2,7 +2,7 @@
 
     python -m lsjax.sweep --config=configs/sweeps/alpha_cifar100.py
 
-As alpha_cifar10.py, on CIFAR-100.
+It has the cells of alpha_cifar10.py, trained on CIFAR-100.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
     python -m lsjax.sweep --config=configs/sweeps/digits_distill.py
 
-About a minute on 2 CPU cores.
+The sweep takes about a minute on 2 CPU cores.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
     python -m lsjax.sweep --config=configs/sweeps/figure_2d.py
 
-Under a minute on 2 CPU cores.
+The sweep takes under a minute on 2 CPU cores.
 """
 
 import ml_collections

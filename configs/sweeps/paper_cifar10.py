@@ -1,11 +1,12 @@
-"""Every claim of the paper, C1 to C9, on CIFAR-10: one pool of runs for all tables.
+"""Every claim of the paper, C1 to C9, on CIFAR-10: all tables from one set of runs.
 
     python -m lsjax.sweep --config=configs/sweeps/paper_cifar10.py
     python -m lsjax.sweep --config=configs/sweeps/paper_cifar10.py --shard=0/8   # or a job array
 
-After a colon stand the models: `:small_cnn` trains that one alone, the first of several has all
-cells and the others table A's. Settings of configs/cifar_noisy.py. Meant for a GPU or TPU, where
-`--dry_run` estimates the time; it has not been measured yet.
+The models stand behind a colon: `:small_cnn` trains that network alone. Of several models the first
+is trained in all cells and the others in those of table A. All runs have the settings of
+configs/cifar_noisy.py. The sweep is meant for a GPU or TPU, where `--dry_run` estimates its time;
+that time has not been measured yet.
 """
 
 import ml_collections

@@ -1,8 +1,8 @@
-"""Every claim of the paper, C1 to C9, on CIFAR-100: one pool of runs for all tables.
+"""Every claim of the paper, C1 to C9, on CIFAR-100: all tables from one set of runs.
 
     python -m lsjax.sweep --config=configs/sweeps/paper_cifar100.py
 
-As paper_cifar10.py, on CIFAR-100.
+It has the cells of paper_cifar10.py, trained on CIFAR-100.
 """
 
 import ml_collections

@@ -3,8 +3,8 @@
     python -m lsjax.sweep --config=configs/sweeps/paper_digits.py
     python -m lsjax.sweep --config=configs/sweeps/paper_digits.py --dry_run
 
-Under five minutes on 2 CPU cores. Cells that two tables need are trained once. The report is
-runs/paper_digits/report.html. results/digits/ holds one that was made this way.
+The sweep takes under five minutes on 2 CPU cores. A cell that two tables need is trained once. The
+report is runs/paper_digits/report.html; results/digits/ holds a report that was made this way.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
     python -m lsjax.sweep --config=configs/sweeps/table_a_cifar100.py
 
-As table_a_cifar10.py, on CIFAR-100.
+It has the cells of table_a_cifar10.py, trained on CIFAR-100.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
     python -m lsjax.sweep --config=configs/sweeps/table_a_digits.py
 
-Half a minute on 2 CPU cores; benchmarks/table_time.py times it.
+The sweep takes half a minute on 2 CPU cores; benchmarks/table_time.py measures it.
 """
 
 import ml_collections

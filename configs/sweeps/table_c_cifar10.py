@@ -3,8 +3,8 @@
     python -m lsjax.sweep --config=configs/sweeps/table_c_cifar10.py
     python -m lsjax.sweep --config=configs/sweeps/table_c_cifar10.py --shard=0/8   # or a job array
 
-Settings of configs/cifar_noisy.py. Meant for a GPU or TPU, where `--dry_run`
-estimates the time; it has not been measured yet.
+All runs have the settings of configs/cifar_noisy.py. The sweep is meant for a GPU or TPU, where
+`--dry_run` estimates its time; that time has not been measured yet.
 """
 
 import ml_collections

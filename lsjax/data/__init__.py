@@ -6,7 +6,7 @@ trains. `sampling` and `augmentation` say which examples a step takes and how it
 
 The package each data set comes from is imported when that data set is asked for. A new in-memory
 source needs a function that returns a `Dataset`, a case in `sources.load` and its name in
-lsjax/config.py. What a step takes from a seed (`sampling`, the order and crops of `streams`) is
+lsjax/sections.py. What a step takes from a seed (`sampling`, the order and crops of `streams`) is
 part of every result and must not change.
 """
 

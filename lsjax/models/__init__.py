@@ -4,8 +4,8 @@
 describes. `networks` holds the networks, `cpu_conv` the convolution of the CPU backend.
 
 A new network needs a subclass of `networks.Network`, a row in `networks.NETWORKS` and its name in
-lsjax/config.py. Flax names parameters after the layers in the order in which `body` calls them, so
-a change to an existing `body` makes old checkpoints unreadable.
+lsjax/sections.py. Flax names parameters after the layers in the order in which `body` calls them,
+so a change to an existing `body` makes old checkpoints unreadable.
 """
 
 from lsjax.models.networks import CONVOLUTIONAL, RESNET_STAGES, InputSpec, Network, create

@@ -45,10 +45,9 @@ def make_train_call(
     teacher_fn: the function that gives the teacher's logits of a batch, or None.
 
   Returns:
-    call(images, state, examples, labels, hparams, teacher) -> (state, progress of the last
-    log interval). All runs share `images`; `examples` holds the indices of the images that a
-    run trains on, and `labels` their labels. The call uses up the given state: its memory
-    becomes the new state's.
+    call(images, state, examples, labels, hparams, teacher) -> (state, progress). All runs share
+    `images`; `examples` holds the indices of those that a run trains on. The call uses up the
+    given state, whose memory becomes the new state's.
   """
   parts = layout.parts
   train_step = step.make_train_step(model, loss, layout.axis_name)
