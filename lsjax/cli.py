@@ -1,11 +1,13 @@
 """What the commands share: flags, errors in one line, exit statuses and JAX's set-up."""
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import pathlib
 import platform
 import re
+import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +55,35 @@ def fail(status: int, message: str) -> typing.NoReturn:
     sys.stderr.flush()
     os._exit(status)  # a normal exit waits for all processes, and aborts if one is dead
   sys.exit(status)
+
+
+def end_aborts_in_one_line() -> None:
+  """Makes an abort of JAX's runtime end this process in one line and status `PEER_LOST`.
+
+  In a job of several processes the runtime aborts, from a thread of its own, when another process
+  is lost or never comes; it logs many lines to file descriptor 2, which are dropped from now on.
+  """
+  stderr = os.dup(2)
+  sys.stderr = open(stderr, "w", buffering=1, closefd=False)  # noqa: SIM115 (for the whole process)
+  null = os.open(os.devnull, os.O_WRONLY)
+  os.dup2(null, 2)
+  os.close(null)
+  # On a line of its own: a progress bar may have left the cursor behind it.
+  message = "\n" + line("another process of the job was lost or never came")
+
+  @ctypes.CFUNCTYPE(None, ctypes.c_int)
+  def end(_: int) -> None:
+    os.write(stderr, f"{message}\n".encode())
+    os._exit(PEER_LOST)
+
+  # Python's own handlers run in the main thread alone, which the abort does not wait for.
+  libc = ctypes.CDLL(None)
+  libc.signal.restype = ctypes.c_void_p
+  libc.signal(int(signal.SIGABRT), end)
+  _KEPT.append(end)  # the C side holds no reference
+
+
+_KEPT: list[object] = []
 
 
 def run(

@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> None:
   from lsjax.runs import execution
   from lsjax.training import distributed, loop
 
+  if distributed.arguments(cli.FLAGS.distributed, os.environ) is not None:
+    cli.end_aborts_in_one_line()
   try:
     distributed.initialize(cli.FLAGS.distributed, os.environ)
     with cli.jax_set_up():
@@ -55,8 +57,10 @@ def main(argv: Sequence[str]) -> None:
     # A normal exit, unlike `cli.fail`: the processes of a job end together.
     print(cli.line(f"{stopped}; the same command resumes it"), file=sys.stderr)
     sys.exit(128 + stopped.signum)
-  except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1:
+  except (jax.errors.JaxRuntimeError, ValueError) as error:
+    # A collective on CPUs that fails while it is dispatched comes as a ValueError.
+    is_runtime = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    if jax.process_count() == 1 or not is_runtime:
       raise
     cli.fail(cli.PEER_LOST, f"another process of the job was lost ({str(error)[:200]})")
   if distributed.is_first_process():

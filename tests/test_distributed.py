@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -184,3 +185,139 @@ def test_one_process_lost(tmp_path):
   assert "another process of the job was lost" in errors or "another task died" in errors
   assert not (workdir / "result.json").exists()
   assert execution.train_and_evaluate(config(), workdir)["status"] == "finished"
+
+
+def free_port():
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    return free.getsockname()[1]
+
+
+def start_job(workdir, flags, *, cwds=(ROOT, ROOT), port=None, places=(0, 1), **environment):
+  """Starts processes of a job of two, each with its own flags and directory."""
+  env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  env |= {"LSJAX_COORDINATOR": f"127.0.0.1:{port or free_port()}", "LSJAX_NUM_PROCESSES": "2"}
+  env |= {"LSJAX_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS), "PYTHONPATH": str(ROOT)}
+  return [
+    subprocess.Popen(
+      [
+        *(sys.executable, "-m", "lsjax.main", f"--config={ROOT}/configs/digits_noisy.py"),
+        *(*ARGS, f"--workdir={workdir}", *flags[i]),
+      ],
+      cwd=cwds[i],
+      env=env | {"LSJAX_PROCESS_ID": str(i)} | environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in places
+  ]
+
+
+def run_job(workdir, flags, **kwargs):
+  """Runs processes of a job to their end; returns their statuses and what they wrote to stderr."""
+  processes = start_job(workdir, flags, **kwargs)
+  errors = [process.communicate(timeout=200)[1] for process in processes]
+  return [process.returncode for process in processes], errors
+
+
+def error_lines(errors):
+  return [line for line in errors.splitlines() if line.startswith("lsjax: ")]
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (["--config.noise.rate=0.4"], "config.noise.rate: 0.2 in process 0, 0.4 in process 1"),
+    pytest.param(
+      ["--config.train.eval_every=7"], "config.train.eval_every: ", marks=pytest.mark.slow
+    ),
+    pytest.param(["--config.seed.init=5"], "config.seed.init: 0 in", marks=pytest.mark.slow),
+    pytest.param(["--config.train.batch_size=64"], "train.batch_size: ", marks=pytest.mark.slow),
+  ],
+)
+def test_processes_with_other_configs_end(tmp_path, flags, message):
+  """They would train one run together and write it under the config of the first."""
+  statuses, errors = run_job(tmp_path / "run", [[], flags])
+  assert statuses == [2, 2], errors
+  for lines in map(error_lines, errors):
+    assert len(lines) == 1
+    assert message in lines[0]
+  assert not (tmp_path / "run").exists()
+
+
+def write_npz(path, seed):
+  rng = np.random.default_rng(seed)
+  path.parent.mkdir()
+  np.savez(
+    path,
+    train_images=rng.normal(size=(300, 5)),
+    train_labels=rng.integers(0, 3, 300),
+    test_images=rng.normal(size=(20, 5)),
+    test_labels=np.arange(20) % 3,
+  )
+
+
+NPZ = ["--config.data.name=npz", "--config.data.path=mine.npz"]
+
+
+@pytest.mark.slow
+def test_processes_with_other_data_end(tmp_path):
+  """The same path may name another file on another host."""
+  for i in range(2):
+    write_npz(tmp_path / str(i) / "mine.npz", i)
+  cwds = [tmp_path / "0", tmp_path / "1"]
+  statuses, errors = run_job(tmp_path / "run", [NPZ, NPZ], cwds=cwds)
+  assert statuses == [2, 2], errors
+  assert all("SHA-256 of the data: '" in error_lines(e)[0] for e in errors)
+
+
+def test_bad_input_of_one_process_ends_all(tmp_path):
+  """The others do not wait for it."""
+  write_npz(tmp_path / "0" / "mine.npz", 0)
+  (tmp_path / "1").mkdir()
+  cwds = [tmp_path / "0", tmp_path / "1"]
+  begin = time.monotonic()
+  statuses, errors = run_job(tmp_path / "run", [NPZ, NPZ], cwds=cwds)
+  assert time.monotonic() - begin < 60
+  assert statuses == [2, 2], errors
+  first, second = map(error_lines, errors)
+  assert len(first) == len(second) == 1
+  assert "process 1 of the job: config.data.path = 'mine.npz': no such file" in first[0]
+  assert "config.data.path = 'mine.npz': no such file" in second[0]
+
+
+def test_a_port_that_is_taken_and_a_process_that_never_comes(tmp_path):
+  """The first process says so at once; the other ends after LSJAX_START_SECONDS."""
+  with socket.socket() as taken:
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = taken.getsockname()[1]
+    statuses, errors = run_job(tmp_path / "run", [[], []], port=port, LSJAX_START_SECONDS="5")
+  assert statuses == [2, 4], errors
+  assert [len(e.strip().splitlines()) for e in errors] == [1, 1]
+  assert "the processes did not meet" in errors[0]
+  assert "was lost or never came" in errors[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_process_ends_the_other_in_one_line(tmp_path, victim, signum):
+  """Killed or stopped, first process or second: status 4, one line, in bounded time."""
+  flags = ["--config.train.num_steps=1000000", "--config.train.eval_every=1000000"]
+  processes = start_job(tmp_path / "run", [flags, flags])
+  wait_for_checkpoint(processes[0], tmp_path / "run")
+  processes[victim].send_signal(signum)
+  begin = time.monotonic()
+  survivor = processes[1 - victim]
+  _, errors = survivor.communicate(timeout=200)
+  took = time.monotonic() - begin
+  processes[victim].kill()
+  processes[victim].communicate()
+  assert survivor.returncode == 4, errors
+  lines = [line for line in errors.replace("\r", "\n").splitlines() if "%|" not in line]
+  lines = [line for line in lines if line.strip()]
+  assert len(lines) == 1, errors
+  assert lines[0].startswith("lsjax: another process of the job was lost")
+  assert took < 2 * HEARTBEAT_SECONDS + 30

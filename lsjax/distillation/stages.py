@@ -8,7 +8,7 @@ from typing import Any
 from lsjax import config as config_lib
 from lsjax import files
 from lsjax.distillation import teachers
-from lsjax.runs import directory, execution
+from lsjax.runs import directory, environment, execution
 from lsjax.training import setup
 
 
@@ -61,6 +61,7 @@ def teach_and_train(
   """
   assert config.teacher is not None
   workdir = files.path(workdir)
+  environment.check_processes(config, workdir)
   finished = directory.finished_result(config, workdir)
   if finished is not None:
     return finished, workdir

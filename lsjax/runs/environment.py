@@ -1,7 +1,9 @@
 """What identifies a run in its files: its config, inputs, teachers and environment."""
 
 import functools
+import hashlib
 import importlib.metadata
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,9 +13,51 @@ import jax
 
 import lsjax
 from lsjax import config as config_lib
+from lsjax.training import distributed
 from lsjax.training.setup import PreparedRun
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def versions() -> dict[str, str]:
+  """Returns the versions of Python, this package and those that a result may depend on."""
+  return {
+    "lsjax": lsjax.__version__,
+    "python": sys.version.split()[0],
+    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+  }
+
+
+def check_processes(config: config_lib.Config, workdir: str | os.PathLike[str]) -> None:
+  """Checks that all processes of a job have the same config, work directory, versions and code.
+
+  Raises:
+    UserError: one line that names what differs and in which process.
+  """
+  if distributed.process()[1] == 1:
+    return
+  fields = config_lib.flatten(config_lib.to_dict(config))
+  source = hashlib.sha256()
+  for path in sorted(pathlib.Path(lsjax.__file__).parent.rglob("*.py")):
+    source.update(path.read_bytes())
+  distributed.check_equal(
+    {
+      **{f"config.{name}": value for name, value in fields.items()},
+      "--workdir": os.fspath(workdir),
+      **{f"version of {name}": version for name, version in versions().items()},
+      "SHA-256 of lsjax's code": source.hexdigest(),
+    }
+  )
+
+
+def check_data(run: PreparedRun) -> None:
+  """Checks that all processes of a job train on the same data.
+
+  Raises:
+    UserError: one line that names what differs and in which process.
+  """
+  if distributed.process()[1] > 1:
+    distributed.check_equal({"SHA-256 of the data": run.data_sha256()})
 
 
 def description(run: PreparedRun) -> dict[str, Any]:
@@ -23,9 +67,7 @@ def description(run: PreparedRun) -> dict[str, Any]:
     "config_hash": config_lib.config_hash(run.config),
     "inputs": run.spec.to_json(),
     "environment": {
-      "lsjax": lsjax.__version__,
-      "python": sys.version.split()[0],
-      **{name: importlib.metadata.version(name) for name in _PACKAGES},
+      **versions(),
       "device": run.devices[0].device_kind,
       "backend": jax.default_backend(),
       "num_devices": len(run.devices),

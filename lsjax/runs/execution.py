@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax.runs import directory
+from lsjax.runs import directory, environment
 from lsjax.training import devices, distributed, loop, setup
 from lsjax.training.teachers import FrozenTeacher
 
@@ -39,15 +39,19 @@ def train_and_evaluate(
     checkpoints.CheckpointError: if no checkpoint of several can be read, or one not written.
     loop.Stopped: after SIGTERM or SIGINT, once a checkpoint is written.
   """
-  finished = directory.finished_result(config, workdir)
-  if finished is not None:
+  environment.check_processes(config, workdir)
+  with distributed.failing_together():
+    finished = directory.finished_result(config, workdir)
+    run = setup.prepare(config, teachers) if finished is None else None
+  if run is None:
+    assert finished is not None
     return finished
-  run = setup.prepare(config, teachers)
+  environment.check_data(run)
   # Before anything is written: a teacher of another accuracy is refused here.
   pack = loop.Pack([run], devices.Layout(tuple(run.devices), shared=True))
   is_first = distributed.is_first_process()
   with (
-    directory.claim(workdir),
+    _claim_together(workdir),
     tqdm(total=config.train.num_steps, unit="step", leave=False, disable=not is_first) as bar,
     loop.stop_signals() as stop,
     _open(pack, [workdir], stop, bar, on_call) as (training, directories),
@@ -91,6 +95,15 @@ def train_pack(
   with _open(pack, workdirs, stop, bar, on_call) as (training, directories):
     training.run()
     return _results(directories)
+
+
+@contextlib.contextmanager
+def _claim_together(workdir: str | os.PathLike[str]) -> Iterator[None]:
+  """Reserves a work directory for all processes of the job; see `directory.claim`."""
+  with contextlib.ExitStack() as stack:
+    with distributed.failing_together():
+      stack.enter_context(directory.claim(workdir))
+    yield
 
 
 def _results(directories: Sequence[directory.RunDirectory]) -> list[dict[str, Any]]:

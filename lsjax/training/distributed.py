@@ -1,7 +1,11 @@
 """Several processes as one job: their ranks, their start, and what they tell each other."""
 
+import contextlib
+import json
+import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,6 +16,8 @@ from lsjax.validation import UserError, one_line
 # After so long a silence JAX takes a process for dead and ends the others with an error.
 # LSJAX_HEARTBEAT_SECONDS sets another time.
 HEARTBEAT_SECONDS = 60
+# A process that has not met the others for so long ends; LSJAX_START_SECONDS sets another time.
+START_SECONDS = 300
 
 _OWN = ("LSJAX_COORDINATOR", "LSJAX_NUM_PROCESSES", "LSJAX_PROCESS_ID")
 
@@ -46,9 +52,9 @@ def _own_arguments(own: Mapping[str, str]) -> dict[str, Any]:
   address, count, index = (own[name] for name in _OWN)
   if not re.fullmatch(r"\S+:\d+", address):
     raise UserError(f"LSJAX_COORDINATOR = {address!r}: must be host:port")
-  if not count.isdigit() or int(count) < 1:
+  if not (count.isascii() and count.isdigit()) or int(count) < 1:
     raise UserError(f"LSJAX_NUM_PROCESSES = {count!r}: must be an integer from 1")
-  if not index.isdigit() or int(index) >= int(count):
+  if not (index.isascii() and index.isdigit()) or int(index) >= int(count):
     raise UserError(f"LSJAX_PROCESS_ID = {index!r}: must be in [0, {count})")
   return {
     "coordinator_address": address,
@@ -69,13 +75,23 @@ def initialize(asked: bool, environment: Mapping[str, str]) -> None:
   # CPU devices run simultaneous calls in any order, so that the collectives of two calls could
   # cross. Accelerators keep the order and are not affected by this setting.
   jax.config.update("jax_cpu_enable_async_dispatch", False)
-  seconds = environment.get("LSJAX_HEARTBEAT_SECONDS", str(HEARTBEAT_SECONDS))
-  if not seconds.isdigit() or int(seconds) < 5:
-    raise UserError(f"LSJAX_HEARTBEAT_SECONDS = {seconds!r}: must be an integer from 5")
+  heartbeat = _seconds("LSJAX_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS, environment)
+  start = _seconds("LSJAX_START_SECONDS", START_SECONDS, environment)
+  os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the error below says it in one line
   try:
-    jax.distributed.initialize(**found, heartbeat_timeout_seconds=int(seconds))
+    jax.distributed.initialize(
+      **found, initialization_timeout=start, heartbeat_timeout_seconds=heartbeat
+    )
   except Exception as error:  # JAX and gRPC raise many kinds
     raise UserError(f"--distributed: the processes did not meet ({one_line(error)})") from error
+
+
+def _seconds(name: str, default: int, environment: Mapping[str, str]) -> int:
+  """Returns a time from the environment."""
+  value = environment.get(name, str(default))
+  if not (value.isascii() and value.isdigit() and 5 <= int(value) <= 10**6):
+    raise UserError(f"{name} = {value!r}: must be an integer in [5, 1000000]")
+  return int(value)
 
 
 def is_first_process() -> bool:
@@ -108,7 +124,67 @@ def barrier(name: str) -> None:
     _multihost().sync_global_devices(name)
 
 
+def check_equal(facts: Mapping[str, object]) -> None:
+  """Checks that all processes of the job have the same facts; all of them must call this.
+
+  Args:
+    facts: values that JSON can hold, by the names that a message should show.
+
+  Raises:
+    UserError: in every process, naming the first fact that differs and the processes.
+  """
+  if jax.process_count() == 1:
+    return
+  first, *others = _gather(dict(facts))
+  for index, other in enumerate(others, 1):
+    for name in {**first, **other}:
+      if first.get(name) != other.get(name):
+        _linger()
+        raise UserError(
+          f"{name}: {first.get(name)!r} in process 0, {other.get(name)!r} in process {index}; "
+          "the processes of a job must agree"
+        )
+
+
+@contextlib.contextmanager
+def failing_together() -> Iterator[None]:
+  """Runs a block that may fail in one process; then it fails in all, which would wait for ever.
+
+  Raises:
+    UserError: the process's own error, or one that names the process that failed.
+  """
+  own: UserError | OSError | None = None
+  try:
+    yield
+  except (UserError, OSError) as error:
+    own = error
+  failures = _gather(str(own) if own else None) if jax.process_count() > 1 else []
+  if any(failures):
+    _linger()
+  if own is not None:
+    raise own
+  for index, failure in enumerate(failures):
+    if failure:
+      raise UserError(f"process {index} of the job: {failure}")
+
+
+def _linger() -> None:
+  """Lets the other processes end before the first one, whose end would abort them."""
+  if is_first_process():
+    time.sleep(2)
+
+
+def _gather(value: object) -> list[Any]:
+  """Returns a value that JSON can hold from every process; all of them must call this."""
+  encoded = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  sizes = _multihost().process_allgather(np.array(len(encoded)))
+  padded = np.zeros(int(sizes.max()), np.uint8)
+  padded[: len(encoded)] = encoded
+  rows = np.asarray(_multihost().process_allgather(padded))
+  return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes)]
+
+
 def _multihost() -> Any:
-  from jax.experimental import multihost_utils  # slow to import, and not needed by one process
+  from jax.experimental import multihost_utils  # jobs of one process do without it
 
   return multihost_utils

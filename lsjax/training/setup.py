@@ -4,6 +4,7 @@ This is where the config meets the data: what does not fit is a `ConfigError` th
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -84,6 +85,9 @@ class PreparedRun(Protocol):
   def sizes(self) -> Mapping[str, int]: ...
   @property
   def part(self) -> tuple[int, int]: ...
+  def data_sha256(self) -> str:
+    """Returns the digest of what all processes of a job must have in common."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +122,14 @@ class InMemoryRun(_Common):
   def part(self) -> tuple[int, int]:
     return 0, 1  # every process holds all labels
 
+  def data_sha256(self) -> str:
+    """Returns the digest of images, examples and labels, the same in every process."""
+    digest = hashlib.sha256(self.noisy_labels.sha256().encode())
+    for split in self.splits.values():
+      for array in (split.source, *split.arrays):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
 
 @dataclasses.dataclass(frozen=True)
 class StreamedRun(_Common):
@@ -138,6 +150,10 @@ class StreamedRun(_Common):
   @property
   def part(self) -> tuple[int, int]:
     return self.reader.process, self.reader.processes
+
+  def data_sha256(self) -> str:
+    """Returns the digest of the number of examples; each process reads other labels."""
+    return hashlib.sha256(repr(self.sizes).encode()).hexdigest()
 
 
 def given_labels(config: config_lib.Config) -> str:
