@@ -73,6 +73,8 @@ def explaining_errors(problem: str, kind: type[ValueError] = ValueError) -> Iter
   """
   try:
     yield
+  except ModuleNotFoundError:
+    raise  # the command names the extra that installs it
   except Exception as error:
     raise kind(f"{problem} ({config_lib.one_line(error)})") from error
 
