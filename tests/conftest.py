@@ -1,6 +1,7 @@
 """Tests see four CPU devices and one compilation cache."""
 
 import os
+import signal
 import tempfile
 
 # Before the first import of jax: the number of devices is fixed then.
@@ -11,6 +12,9 @@ import jax
 import pytest
 
 from lsjax import config as config_lib
+
+# A job in the background of a shell ignores SIGINT, and so would every process that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -63,6 +63,7 @@ class PreparedRun(Protocol):
     teachers: the teachers that the run imitates; empty for an ordinary run.
     sizes: the number of examples of each split, {name: count}.
     part: (index, count) of this process's part of the training labels.
+    data_sha256: returns the digest of the data that all processes of a job have in common.
   """
 
   @property
@@ -85,9 +86,7 @@ class PreparedRun(Protocol):
   def sizes(self) -> Mapping[str, int]: ...
   @property
   def part(self) -> tuple[int, int]: ...
-  def data_sha256(self) -> str:
-    """Returns the digest of what all processes of a job must have in common."""
-    ...
+  def data_sha256(self) -> str: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,12 +333,8 @@ def _splits(
   """Returns train, test and, if asked for, validation."""
   count, held_out = len(noisy.labels), config.data.validation_examples
   if count - held_out < config.train.batch_size:
-    raise ConfigError(
-      "train.batch_size",
-      config.train.batch_size,
-      f"must be at most the {max(count - held_out, 0)} training examples "
-      f"({count} less {held_out} for validation)",
-    )
+    left = f"{max(count - held_out, 0)} training examples ({count} less {held_out} for validation)"
+    raise ConfigError("train.batch_size", config.train.batch_size, f"must be at most the {left}")
   if len(dataset.test_labels) == 0:
     raise ConfigError("data.name", config.data.name, "has an empty test split")
   true = np.full(count, -1, np.int32) if noisy.clean is None else noisy.clean
