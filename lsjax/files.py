@@ -57,6 +57,17 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
     raise
+  _sync_directory(target.parent)
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+  """Makes the names of new files in a directory outlast a power failure, where that is possible."""
+  descriptor = os.open(directory, os.O_RDONLY)
+  try:
+    with contextlib.suppress(OSError):  # some network file systems refuse it
+      os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -135,7 +146,7 @@ class Rows:
 
   def __init__(self, where: PathLike, rows: list[dict[str, Any]]):
     """Starts the file with the given rows."""
-    self._path, self._lines = path(where), [_line(row) for row in rows]
+    self._path, self._lines = path(where), [line(row) for row in rows]
     self._file: IO[str] | None = None
     self._write_all()
     if is_local(where):
@@ -148,11 +159,20 @@ class Rows:
       OSError: if the row cannot be written.
     """
     if self._file is None:
-      self._lines.append(_line(row))
+      self._lines.append(line(row))
       self._write_all()
     else:
-      self._file.write(_line(row))
+      self._file.write(line(row))
       self._file.flush()
+
+  def sync(self) -> None:
+    """Makes every row outlast a power failure.
+
+    Raises:
+      OSError: if the disk does not take them.
+    """
+    if self._file is not None:
+      os.fsync(self._file.fileno())
 
   def close(self) -> None:
     """Closes the file."""
@@ -164,5 +184,6 @@ class Rows:
       f.write("".join(self._lines).encode())
 
 
-def _line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> str:
+  """Returns the line of a row; a row that was read from its line gives the same line again."""
   return json.dumps(row, allow_nan=False) + "\n"

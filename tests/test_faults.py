@@ -179,6 +179,93 @@ def test_work_directory_that_cannot_be_written(workdir):
   assert "cannot be written" in lines[0]
 
 
+def quick_run(workdir):
+  """Runs the command on a digits run with checkpoints after 10 and 20 steps."""
+  args = (
+    "--config=configs/digits_noisy.py",
+    "--config.train.num_steps=20",
+    "--config.train.eval_every=20",
+    "--config.train.log_every=10",
+    "--config.train.steps_per_call=10",
+    "--config.checkpoint.every=10",
+  )
+  return subprocess.run(
+    command("main", *args, f"--workdir={workdir}"),
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+
+
+def assert_cannot_be_written(done):
+  """One line beside the progress bar, which ends with a carriage return."""
+  assert done.returncode == 2
+  texts = [line.rpartition("\r")[2].strip() for line in done.stderr.split("\n")]
+  (line,) = [text for text in texts if text and "step/s" not in text]
+  assert line.startswith("lsjax: ")
+  assert "cannot be written (" in line
+  assert "Traceback" not in done.stderr
+
+
+@contextlib.contextmanager
+def memory_disk(path, options):
+  """Mounts a file system in memory, or skips the test where that is not allowed."""
+  path.mkdir()
+  mount = ["mount", "-t", "tmpfs", "-o", options, "none", path]
+  if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+    pytest.skip("cannot mount")
+  try:
+    yield
+  finally:
+    subprocess.run(["umount", path], check=True)
+
+
+def test_a_file_in_the_place_of_the_checkpoints(tmp_path):
+  """The process ends at once, before it trains, and not when some thread's patience does."""
+  (tmp_path / "checkpoints").touch()
+  done = quick_run(tmp_path)
+  assert_cannot_be_written(done)
+  assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_directory_of_checkpoints_that_cannot_be_written(tmp_path):
+  with memory_disk(tmp_path / "checkpoints", "ro"):
+    assert_cannot_be_written(quick_run(tmp_path))
+
+
+@pytest.mark.parametrize("inodes", [16, 44])
+def test_no_files_left_on_the_disk(tmp_path, inodes):
+  """At the first checkpoint and at the second."""
+  with memory_disk(tmp_path / "disk", f"nr_inodes={inodes}"):
+    run = tmp_path / "disk/run"
+    assert_cannot_be_written(quick_run(run))
+    assert checkpoints_lib.Checkpoints(run).steps() == ([] if inodes == 16 else [10])
+
+
+@pytest.mark.parametrize("inodes", range(14, 34, 3))
+def test_files_run_out_in_the_middle_of_a_checkpoint(tmp_path, monkeypatch, capfd, inodes):
+  """As after a check of the space that came too early: an error soon, and no traceback."""
+  monkeypatch.setattr(checkpoints_lib.Checkpoints, "_check_space", lambda self, state: None)
+  state = {name: np.arange(10.0) for name in "abcdefgh"}
+  with memory_disk(tmp_path / "disk", f"nr_inodes={inodes}"):
+    one = checkpoints_lib.Checkpoints(tmp_path / "disk", keep=3)
+
+    def save_several():
+      for at_step in range(4):
+        one.save(at_step, state)
+        one.wait()
+
+    begin = time.monotonic()
+    with pytest.raises(checkpoints_lib.CheckpointError, match="cannot be written"):
+      save_several()
+    with contextlib.suppress(checkpoints_lib.CheckpointError):
+      one.close()
+    assert time.monotonic() - begin < 20
+    time.sleep(0.1)
+  assert "Traceback" not in capfd.readouterr().err
+
+
 def check_readable(directory):
   """Opens every finished file of a work directory or pool, as the next process will."""
   for path in directory.rglob("*"):

@@ -125,7 +125,7 @@ class Checkpoints:
   def latest(self):
     return max(self.states, default=None)
 
-  def save(self, at_step, state):
+  def save(self, at_step, state, facts):
     self.states[at_step] = state
 
   def wait(self):

@@ -2,11 +2,9 @@
 
 import os
 
-import numpy as np
-
 from lsjax import files, models
 from lsjax.config import naming
-from lsjax.runs import loading
+from lsjax.runs import loading, reading
 from lsjax.training.teachers import FrozenTeacher
 
 
@@ -21,18 +19,22 @@ def load(workdir: str | os.PathLike[str]) -> FrozenTeacher:
   with naming("teacher.workdir", str(workdir)):
     if not (workdir / "config.json").exists():
       raise ValueError("there is no run (no config.json)")
-    if not (workdir / "result.json").exists():
-      raise ValueError("is not finished (no result.json); run it to its end first")
     try:
-      result = files.read_json(workdir / "result.json")
-      spec = models.InputSpec.from_json(files.read_json(workdir / "config.json")["inputs"])
-      with (workdir / "noise.npz").open("rb") as f, np.load(f, allow_pickle=False) as labels:
-        ids, sha256 = labels["ids"], str(labels["sha256"])
-      status, final = result["status"], result["final"]
-      step, accuracy = (final["step"], final["test"]["accuracy"]) if final else (0, 0.0)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+      saved = reading.config_json(workdir)
+      result = reading.result_json(workdir, saved["config_hash"])
+      if result is None:
+        raise ValueError("is not finished (no result.json); run it to its end first")
+      if result["status"] != "finished":
+        raise ValueError(f"did not finish well (status {result['status']})")
+      labels = reading.noise_npz(workdir / "noise.npz")
+      spec = models.InputSpec.from_json(saved["inputs"])
+    except (reading.WorkdirError, KeyError, TypeError) as error:
       raise ValueError(f"holds an unreadable file ({error})") from error
-    if status != "finished":
-      raise ValueError(f"did not finish well (status {status})")
+    sha256 = labels.sha256()
+    if result["noise"]["sha256"] != sha256:
+      raise ValueError("holds another noise.npz than its result.json names")
+  step, accuracy = result["final"]["step"], result["final"]["test"]["accuracy"]
   config, model, variables = loading.load_run(workdir, at_step=step)
-  return FrozenTeacher(str(workdir), config, step, spec, ids, sha256, accuracy, model, variables)
+  return FrozenTeacher(
+    str(workdir), config, step, spec, labels.ids, sha256, accuracy, model, variables
+  )

@@ -1,6 +1,7 @@
 """The work directory of a run: opened, checked, written while the run trains."""
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -10,14 +11,10 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import files, noise
-from lsjax.runs import environment
-from lsjax.runs.checkpoints import Checkpoints
+from lsjax.runs import environment, integrity, reading
+from lsjax.runs.checkpoints import CheckpointError, Checkpoints
+from lsjax.runs.reading import WorkdirError
 from lsjax.training import distributed, setup, step
-from lsjax.validation import UserError
-
-
-class WorkdirError(UserError):
-  """A work directory that belongs to another run or cannot be used, told in one line."""
 
 
 class InUseError(WorkdirError):
@@ -34,15 +31,15 @@ def finished_result(
   """Returns the content of result.json of a run that has ended, None for a run still to do.
 
   Raises:
-    WorkdirError: if another config made the directory, naming the fields that differ.
+    WorkdirError: if another config made the directory, naming the fields that differ, or if
+      config.json or result.json is damaged.
   """
   workdir = files.path(workdir)
+  config_hash = config_lib.config_hash(config)
   if not (workdir / "config.json").exists():
+    reading.result_json(workdir, config_hash)  # must not be of another config
     return None
-  try:
-    saved = config_lib.flatten(files.read_json(workdir / "config.json")["config"])
-  except (OSError, ValueError, KeyError, AttributeError) as error:
-    raise WorkdirError(f"{workdir / 'config.json'} cannot be read ({error})") from error
+  saved = config_lib.flatten(reading.config_json(workdir)["config"])
   asked = config_lib.flatten(config_lib.to_dict(config))
   differing = [
     f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
@@ -51,8 +48,7 @@ def finished_result(
   ]
   if differing:
     raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
-  result = workdir / "result.json"
-  return files.read_json(result) if result.exists() else None
+  return reading.result_json(workdir, config_hash)
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int:
@@ -122,16 +118,23 @@ class RunDirectory:
     """Opens the directory or creates it.
 
     Raises:
-      WorkdirError: if it cannot be written, or holds other labels or another teacher.
+      WorkdirError: if it cannot be written, holds other labels, another teacher or checkpoints
+        of another config, or has lost rows of metrics.jsonl.
+      CheckpointError: if its checkpoints cannot be read or written.
     """
     self.run, self.workdir = run, files.path(workdir)
     self.result: dict[str, Any] | None = None
     self.is_writer = distributed.is_first_process()
     self._begin()
     distributed.barrier("begun")
+    self._facts: dict[str, str | int] = {
+      "config_hash": config_lib.config_hash(run.config),
+      "inputs_sha256": integrity.json_sha256(reading.config_json(self.workdir)["inputs"]),
+    }
     self.checkpoints = Checkpoints(self.workdir, keep=run.config.checkpoint.keep)
     self.step, self.state = 0, None
     if self.checkpoints.latest() is not None:
+      self._check_checkpoints()
       shapes = step.state_shapes(run.model, run.config, run.spec)
       self.step, self.state = self.checkpoints.restore_newest(shapes)
     self._open_logs()
@@ -156,7 +159,7 @@ class RunDirectory:
 
   def _check_teachers(self) -> None:
     """Raises `WorkdirError` if a student would continue with another teacher."""
-    saved = files.read_json(self.workdir / "config.json").get("teachers", [])
+    saved = reading.config_json(self.workdir).get("teachers", [])
     for old, new in zip(saved, [t.description() for t in self.run.teachers], strict=True):
       for key in ("config_hash", "step", "test_accuracy"):
         if old[key] != new[key]:
@@ -176,10 +179,25 @@ class RunDirectory:
     if not path.exists():
       save_labels(path, self.run.noisy_labels)
       return
-    with path.open("rb") as f, np.load(f, allow_pickle=False) as arrays:
-      saved = str(arrays["sha256"])
-    if saved != self.run.noisy_labels.sha256():
+    if reading.noise_npz(path).sha256() != self.run.noisy_labels.sha256():
       raise WorkdirError(f"{path} holds other labels than this config and data give")
+
+  def _check_checkpoints(self) -> None:
+    """Raises `WorkdirError` if a checkpoint is of another run; a damaged one says nothing."""
+    num_steps = self.run.config.train.num_steps
+    for at_step in self.checkpoints.steps():
+      path = self.checkpoints.directory / str(at_step)
+      if at_step > num_steps:
+        raise WorkdirError(f"{path} is of another config: this one has {num_steps} steps")
+      facts: integrity.Facts = {}
+      with contextlib.suppress(CheckpointError):
+        facts = self.checkpoints.facts(at_step) or {}
+      for name, own in self._facts.items():
+        if facts.get(name, own) != own:
+          raise WorkdirError(
+            f"{path} was not made by {self.workdir / 'config.json'}: {name} {facts[name]!r} there, "
+            f"{own!r} here"
+          )
 
   def _open_logs(self) -> None:
     """Opens metrics.jsonl and the event file; rows after the checkpoint are dropped."""
@@ -194,6 +212,7 @@ class RunDirectory:
         self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
       except (ValueError, KeyError) as error:
         raise WorkdirError(f"{path} is damaged ({error})") from error
+    self._check_rows(path)
     distributed.barrier("logs read")
     if not self.is_writer:
       return
@@ -206,6 +225,20 @@ class RunDirectory:
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._add_event(step=self.step + 1, session_log=start)
 
+  def _check_rows(self, path: os.PathLike[str]) -> None:
+    """Raises `WorkdirError` unless the rows up to the checkpoint are those that it counted."""
+    self._rows_digest = hashlib.sha256("".join(map(files.line, self.rows)).encode())
+    facts = self.checkpoints.facts(self.step) if self.step else None
+    if facts is None:
+      return
+    if facts.get("num_rows") != len(self.rows):
+      raise WorkdirError(
+        f"{path} holds {len(self.rows)} of the {facts.get('num_rows')} rows up to the checkpoint "
+        f"of step {self.step}; put them back, or remove {self.workdir} to train anew"
+      )
+    if facts.get("rows_sha256") != self._rows_digest.hexdigest():
+      raise WorkdirError(f"{path} is damaged: its rows are not those of step {self.step}")
+
   def _add_event(self, **content: Any) -> None:
     from tensorboardX.proto import event_pb2
 
@@ -215,6 +248,7 @@ class RunDirectory:
   def log(self, row: dict[str, Any]) -> None:
     """Writes a row of metrics: its step, its split and values."""
     self.rows.append(row)
+    self._rows_digest.update(files.line(row).encode())
     if not self.is_writer:
       return
     self.metrics_file.add(row)
@@ -229,8 +263,17 @@ class RunDirectory:
     self.events.flush()
 
   def save(self, at_step: int, state: step.TrainState) -> None:
-    """Writes a checkpoint in the background, unless its step is saved already."""
-    self.checkpoints.save(at_step, state)
+    """Writes a checkpoint in the background, unless its step is saved already.
+
+    The rows that it counts are on the disk before.
+    """
+    if self.is_writer:
+      self.metrics_file.sync()
+    facts = self._facts | {
+      "num_rows": len(self.rows),
+      "rows_sha256": self._rows_digest.hexdigest(),
+    }
+    self.checkpoints.save(at_step, state, facts)
 
   def finish(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Ends the run successfully once its checkpoints are written.

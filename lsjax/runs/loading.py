@@ -7,6 +7,7 @@ import flax.linen as nn
 
 from lsjax import config as config_lib
 from lsjax import files, models
+from lsjax.runs import integrity, reading
 from lsjax.runs.checkpoints import CheckpointError, Checkpoints
 from lsjax.training import step
 
@@ -25,7 +26,8 @@ def load_run(
     raw images, uint8 or float, as they were stored: the model normalises them.
 
   Raises:
-    CheckpointError: one line, if there is no run, no such checkpoint, or no readable one.
+    CheckpointError: one line, if there is no run, no such checkpoint, or it cannot be read or is
+      not what was saved.
     config.ConfigError: if config.json does not hold a valid config.
 
   ```
@@ -35,12 +37,12 @@ def load_run(
   """
   workdir = files.path(workdir)
   try:
-    saved = files.read_json(workdir / "config.json")
+    saved = reading.config_json(workdir)
     config = config_lib.from_config_dict(saved["config"])
     spec = models.InputSpec.from_json(saved["inputs"])
   except config_lib.ConfigError:
     raise
-  except (OSError, KeyError, TypeError, ValueError) as error:
+  except (reading.WorkdirError, KeyError, TypeError, ValueError) as error:
     raise CheckpointError(f"{workdir} holds no readable config.json ({error})") from error
   if not (workdir / "checkpoints").is_dir():
     raise CheckpointError(f"{workdir} has no checkpoints")
@@ -51,6 +53,10 @@ def load_run(
     if at_step is None:
       raise CheckpointError(f"{workdir} has no finished checkpoint")
     state = checkpoints.restore(at_step, step.state_shapes(model, config, spec))
+    facts = checkpoints.facts(at_step) or {}
   finally:
     checkpoints.close()
+  own = (saved["config_hash"], integrity.json_sha256(saved["inputs"]))
+  if (facts.get("config_hash", own[0]), facts.get("inputs_sha256", own[1])) != own:
+    raise CheckpointError(f"{workdir / 'config.json'} is not that of checkpoint {at_step}")
   return config, model, state.variables

@@ -13,6 +13,7 @@ from lsjax import files, methods
 from lsjax.config import ConfigError, UserError
 from lsjax.distillation import stages
 from lsjax.runs import directory as run_directory
+from lsjax.runs import reading
 
 # A student starts from other parameters than the teacher of the same seed.
 STUDENT_SEED_OFFSET = 1000
@@ -124,8 +125,8 @@ def teachers_of(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
 def has_teacher(run: PlannedRun) -> bool:
   """Returns whether a student's teachers have not diverged; True for an ordinary run."""
   for workdir in stages.teacher_workdirs(run.config, run.workdir):
-    result = workdir / "result.json"
-    if result.exists() and files.read_json(result)["status"] != "finished":
+    result = reading.result_json(workdir)
+    if result is not None and result["status"] != "finished":
       return False
   return True
 

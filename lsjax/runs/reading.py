@@ -1,0 +1,105 @@
+"""Reading the small files of a run, none of which is believed before it is checked."""
+
+import hashlib
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from lsjax import config as config_lib
+from lsjax import files, noise
+from lsjax.validation import UserError, one_line
+
+_RESULT_KEYS = ("status", "config_hash", "final", "best", "noise", "num_train", "num_test")
+
+
+class WorkdirError(UserError):
+  """A work directory that belongs to another run or cannot be used, told in one line."""
+
+
+def config_json(workdir: str | os.PathLike[str]) -> dict[str, Any]:
+  """Returns the content of config.json, whose config has the hash that stands beside it.
+
+  Raises:
+    WorkdirError: one line that names the file, if it is missing or damaged.
+  """
+  path = files.path(workdir) / "config.json"
+  content = _json(path, ("config", "config_hash", "inputs"))
+  try:
+    canonical = json.dumps(config_lib.flatten(content["config"]), sort_keys=True)
+  except AttributeError as error:
+    raise WorkdirError(f"{path} cannot be read (its config is no object)") from error
+  if hashlib.sha256(canonical.encode()).hexdigest()[:8] != content["config_hash"]:
+    raise WorkdirError(f"{path} is damaged (its config does not have its config_hash)")
+  return content
+
+
+def result_json(
+  workdir: str | os.PathLike[str], config_hash: str | None = None
+) -> dict[str, Any] | None:
+  """Returns the content of result.json; None if there is no such file.
+
+  Args:
+    workdir: the work directory of the run.
+    config_hash: the hash of the run's config; None accepts any.
+
+  Raises:
+    WorkdirError: one line that names the file, if it is damaged or of another config.
+  """
+  path = files.path(workdir) / "result.json"
+  if not path.exists():
+    return None
+  content = _json(path, _RESULT_KEYS)
+  if config_hash not in (None, content["config_hash"]):
+    raise WorkdirError(
+      f"{path} is damaged or of another config (config_hash {content['config_hash']!r}, not "
+      f"{config_hash!r})"
+    )
+  if content["status"] not in ("finished", "diverged"):
+    raise WorkdirError(f"{path} is damaged (status {content['status']!r})")
+  if content["status"] == "finished":
+    try:
+      int(content["final"]["step"]), float(content["final"]["test"]["accuracy"])
+    except (KeyError, TypeError, ValueError) as error:
+      raise WorkdirError(f"{path} is damaged (no step and test accuracy in final)") from error
+  return content
+
+
+def noise_npz(path: str | os.PathLike[str]) -> noise.NoisyLabels:
+  """Returns the labels in a noise.npz, which have the digest that stands beside them.
+
+  Raises:
+    WorkdirError: one line that names the file, if it is missing or damaged.
+  """
+  try:
+    with files.path(path).open("rb") as f, np.load(f, allow_pickle=False) as saved:
+      arrays = {name: saved[name] for name in saved.files}
+    seed = int(arrays["seed"])
+    labels = noise.NoisyLabels(
+      arrays["ids"],
+      arrays["noisy_labels"],
+      arrays.get("clean_labels"),
+      arrays.get("transition"),
+      None if seed == -1 else seed,
+    )
+    is_whole = labels.sha256() == str(arrays["sha256"]) and np.array_equal(
+      arrays.get("changed", True), True if labels.changed is None else labels.changed
+    )
+  except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged file
+    raise WorkdirError(f"{path} cannot be read ({one_line(error)})") from error
+  if not is_whole:
+    raise WorkdirError(f"{path} is damaged (its arrays do not have its sha256)")
+  return labels
+
+
+def _json(path: os.PathLike[str], keys: tuple[str, ...]) -> dict[str, Any]:
+  """Returns the object in a JSON file, which must have some keys."""
+  try:
+    content = files.read_json(path)
+  except (OSError, ValueError, RecursionError) as error:
+    raise WorkdirError(f"{path} cannot be read ({one_line(error)})") from error
+  missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+  if missing:
+    raise WorkdirError(f"{path} is damaged (no {', '.join(missing)})")
+  return content
