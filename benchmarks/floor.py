@@ -25,16 +25,16 @@ CPU_SIDE, SIDE = 2048, 8192
 COPIED = 2**26
 
 
-def rates(repetitions: int) -> dict[str, harness.Row]:
-  """Measures the rates of the three bounds."""
+def rates(repetitions: int, dtype: jnp.dtype) -> dict[str, harness.Row]:
+  """Measures the rates of the three bounds, for matrices and copies of a type."""
   side = CPU_SIDE if jax.default_backend() == "cpu" else SIDE
-  a = jnp.ones((side, side))
+  a = jax.random.normal(jax.random.key(0), (side, side), dtype)
   product, copy, launch = (
     jax.jit(lambda a: a @ a),
     jax.jit(lambda x: x + 1.0, donate_argnums=0),  # in place: no fresh pages
     jax.jit(lambda s: s + 1),
   )
-  small, x = jnp.zeros(()), jnp.ones(COPIED)
+  small, x = jnp.zeros(()), jnp.ones(COPIED, dtype)
 
   def copied() -> None:
     nonlocal x
@@ -48,14 +48,18 @@ def rates(repetitions: int) -> dict[str, harness.Row]:
   products, copies, launches = harness.alternate(calls, repetitions=repetitions)
   return {
     "matrix": harness.Row(
-      f"matrix product of {side} x {side}", "GFLOP/s", products.rates(2 * side**3 / 1e9)
+      f"matrix product of {side} x {side}, {dtype.name}",
+      "GFLOP/s",
+      products.rates(2 * side**3 / 1e9),
     ),
-    "copy": harness.Row("copy, read and written", "GB/s", copies.rates(2 * 4 * COPIED / 1e9)),
+    "copy": harness.Row(
+      "copy, read and written", "GB/s", copies.rates(2 * dtype.itemsize * COPIED / 1e9)
+    ),
     "launch": harness.Row("launch of a compiled call", "us", [1e6 * t for t in launches.seconds]),
   }
 
 
-def work(name: str) -> tuple[float, float]:
+def work(name: str, itemsize: int) -> tuple[float, float]:
   """Counts the floating-point operations and bytes of a step's convolutions and dense layers."""
   # With this convolution, each layer is a single operation of the program.
   model = step_time.make_network(name).clone(convolution=jax.lax.conv_general_dilated)
@@ -68,20 +72,22 @@ def work(name: str) -> tuple[float, float]:
       (lhs, rhs), (out,) = [v.aval for v in equation.invars], [v.aval for v in equation.outvars]
       per_output = rhs.size / rhs.shape[-1]  # HWIO, or [in, out]
       flops += 3 * 2 * out.size * per_output
-      moved += 3 * 4 * (lhs.size + out.size)
+      moved += 3 * itemsize * (lhs.size + out.size)
   return flops, moved
 
 
 def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Measures the rates, then compares a step of each model with its bounds."""
-  measured = rates(args.repetitions)
+  dtype = jnp.dtype(args.dtype)
+  measured = rates(args.repetitions, dtype)
   yield from measured.values()
   matrix, copy = (max(measured[k].values) for k in ("matrix", "copy"))
   launch = min(measured["launch"].values)
   for name in args.models.split(","):
-    flops, moved = work(name)
+    flops, moved = work(name, dtype.itemsize)
     steps = devices.steps_per_call(name in models.CONVOLUTIONAL)
-    (timing,) = harness.alternate([step_time.make_call(name, steps)], repetitions=args.repetitions)
+    call = step_time.make_call(name, steps, dtype=dtype.name)
+    (timing,) = harness.alternate([call], repetitions=args.repetitions)
     floors = {
       "arithmetic_ms": flops / matrix / 1e6,
       "bytes_ms": moved / copy / 1e6,
@@ -89,7 +95,7 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
     }
     milliseconds = [1e3 * t / steps for t in timing.seconds]
     yield harness.Row(
-      name=f"{name} step",
+      name=f"{name} step, {dtype.name}",
       unit="ms",
       values=milliseconds,
       ratios=[t / max(floors.values()) for t in milliseconds],
@@ -99,10 +105,16 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
     )
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the benchmark's own flags."""
+  parser.add_argument("--models", default=step_time.DEFAULT_MODELS)
+  parser.add_argument("--dtype", default="float32", help="the type of the activations")
+
+
 if __name__ == "__main__":
   harness.run(
     "floor",
     __doc__,
     measure,
-    arguments=lambda parser: parser.add_argument("--models", default=",".join(step_time.SHAPES)),
+    arguments=arguments,
   )

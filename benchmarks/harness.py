@@ -5,8 +5,10 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +131,11 @@ def alternate(
   return timings
 
 
+def chosen(names: Sequence[str], only: str) -> list[str]:
+  """Returns the names that contain a match of a regular expression, in their order."""
+  return [name for name in names if re.search(only, name)]
+
+
 def ratios(values: Sequence[float], reference: Sequence[float]) -> list[float]:
   """Returns the ratio of value to reference in each round."""
   return [a / b for a, b in zip(values, reference, strict=True)]
@@ -179,6 +186,7 @@ def run(
   parser = argparse.ArgumentParser(description=doc)
   parser.add_argument("--out", help="JSON file to write")
   parser.add_argument("--repetitions", type=int, default=repetitions)
+  parser.add_argument("--only", default="", help="regular expression of the rows to measure")
   if arguments is not None:
     arguments(parser)
   args = parser.parse_args()
@@ -210,11 +218,23 @@ def environment() -> dict[str, Any]:
     "commit": environment_lib.commit(),
     "device": jax.devices()[0].device_kind,
     "backend": jax.default_backend(),
+    "driver": _driver(),
     "cpu": _cpu(),
     "xla_flags": os.environ.get("XLA_FLAGS", ""),
     "python": sys.version.split()[0],
     **{name: importlib.metadata.version(name) for name in packages},
   }
+
+
+def _driver() -> str | None:
+  """Returns the version of the driver of an NVIDIA GPU, or None without one."""
+  if jax.default_backend() != "gpu":
+    return None
+  command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+  try:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+  except (OSError, subprocess.CalledProcessError, IndexError):
+    return None
 
 
 def _cpu() -> str:

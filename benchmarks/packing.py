@@ -2,15 +2,17 @@
 
     python -m benchmarks.packing --out=results/benchmarks/packing.json
 
-The unit is training steps of a run per second, at batch size 128 in float32. The packings are one
-run after another, vmap, and for convolutions vmap with every convolution as a matrix product, which
-vmap turns into a batched product. Images are random, because the speed does not depend on them.
-`devices.packed_layout` chooses the fastest packing. About six minutes on 2 cores.
+The unit is training steps of a run per second, at batch size 128. The packings are one run after
+another and vmap; for convolutions also vmap with JAX's own convolution, which becomes a grouped
+one, and with every convolution as a matrix product, which becomes a batched product. Images are
+random, because the speed does not depend on them. `devices.packed_layout` chooses the fastest
+packing. About six minutes on 2 cores.
 """
 
 import argparse
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -32,37 +34,44 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   for name in args.models.split(","):
     convolutional = name in models.CONVOLUTIONAL
     steps = devices.steps_per_call(convolutional)
-    im2col = {"im2col + vmap": ("vmap", cpu_conv.im2col_conv_general_dilated)}
-    packings = {"sequential": ("sequential", None), "vmap": ("vmap", None)} | (
-      im2col if convolutional else {}
+    of_convolutions: dict[str, tuple[str, Any]] = {
+      "vmap, grouped convolutions": ("vmap", jax.lax.conv_general_dilated),
+      "vmap, im2col": ("vmap", cpu_conv.im2col_conv_general_dilated),
+    }
+    packings: dict[str, tuple[str, Any]] = {"sequential": ("sequential", None), "vmap": ("vmap", None)} | (
+      of_convolutions if convolutional else {}
     )
-    kinds = [
-      (packing, width)
+    kinds = {
+      f"{name} {args.dtype} {packing} x {width}": (packing, width)
       for packing, width in itertools.product(packings, WIDTHS[name])
       if width > 1 or packing == "sequential"  # a single run is the same program either way
-    ]
+    }
+    names = harness.chosen([*kinds], args.only)
     calls = []
-    for packing, width in kinds:
+    for packing, width in map(kinds.__getitem__, names):
       how, convolution = packings[packing]
       layout = devices.Layout(on, width=width, packing=how)  # type: ignore[arg-type]
-      calls.append(step_time.make_call(name, steps, layout=layout, convolution=convolution))
+      calls.append(
+        step_time.make_call(name, steps, dtype=args.dtype, layout=layout, convolution=convolution)
+      )
     timings = harness.alternate(calls, repetitions=args.repetitions)
-    rates = [timing.rates(width * steps) for (_, width), timing in zip(kinds, timings)]
-    for (packing, width), rate, timing in zip(kinds, rates, timings):
+    rates = [timing.rates(kinds[row][1] * steps) for row, timing in zip(names, timings)]
+    for row, rate, timing in zip(names, rates, timings):
       yield harness.Row(
-        name=f"{name} {packing} x {width}",
+        name=row,
         unit="run-steps/s",
         values=rate,
         ratios=harness.ratios(rate, rates[0]),
-        ratio_to="one run",
+        ratio_to=names[0].removeprefix(f"{name} "),
         **timing.memory,
       )
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the benchmark's own flags."""
+  parser.add_argument("--models", default=",".join(WIDTHS))
+  parser.add_argument("--dtype", default="float32", help="the type of the activations")
+
+
 if __name__ == "__main__":
-  harness.run(
-    "packing",
-    __doc__,
-    measure,
-    arguments=lambda parser: parser.add_argument("--models", default=",".join(WIDTHS)),
-  )
+  harness.run("packing", __doc__, measure, arguments=arguments)

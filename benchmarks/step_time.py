@@ -4,7 +4,8 @@
 
 Every model is timed with both types of activations. Images are random, because the speed does not
 depend on them. The batch size is 128; images of 32 x 32 are cropped and flipped. About five minutes
-on 2 cores.
+on 2 cores. --scans sets the numbers of steps in a call, such as --scans=1,100,400, and --only the
+rows to measure.
 """
 
 import argparse
@@ -20,7 +21,13 @@ from lsjax import config as config_lib
 from lsjax import methods, models
 from lsjax.training import devices, loop, matrices, programs, setup, step
 
-SHAPES = {"mlp": (8, 8, 1), "small_cnn": (32, 32, 3), "resnet32": (32, 32, 3)}
+SHAPES = {
+  "mlp": (8, 8, 1),
+  "small_cnn": (32, 32, 3),
+  "resnet32": (32, 32, 3),
+  "resnet56": (32, 32, 3),
+}
+DEFAULT_MODELS = "mlp,small_cnn,resnet32"
 BATCH_SIZE, NUM_EXAMPLES = 128, 2048
 
 
@@ -37,6 +44,7 @@ def make_call(
   name: str,
   num_steps: int,
   *,
+  num_calls: int = 1,
   dtype: str = "float32",
   layout: devices.Layout | None = None,
   num_classes: int = 10,
@@ -47,7 +55,8 @@ def make_call(
 
   Args:
     name: the name of the model.
-    num_steps: the number of steps, all in one compiled call.
+    num_steps: the number of steps of a compiled call.
+    num_calls: the number of compiled calls before it waits.
     dtype: the type of the activations.
     layout: the layout of the runs; by default a single run on the first device.
     num_classes: the number of classes L.
@@ -81,7 +90,8 @@ def make_call(
 
   def call() -> None:
     nonlocal state
-    state, progress = train_call(images, state, examples, labels, hparams, None)
+    for _ in range(num_calls):
+      state, progress = train_call(images, state, examples, labels, hparams, None)
     jax.block_until_ready(progress)
 
   return call
@@ -113,20 +123,42 @@ def time_steps(runs: Sequence[setup.PreparedRun], layout: devices.Layout, num_st
 def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Times the variants of each model in turn."""
   for name in args.models.split(","):
-    scanned = devices.steps_per_call(name in models.CONVOLUTIONAL)
-    kinds = [(dtype, steps) for dtype in ("float32", "bfloat16") for steps in (1, scanned)]
-    calls = [make_call(name, steps, dtype=dtype) for dtype, steps in kinds]
+    scans = [int(n) for n in args.scans.split(",") if n]
+    scans = scans or [1, devices.steps_per_call(name in models.CONVOLUTIONAL)]
+    kinds = {
+      f"{name} {dtype} {'plain' if steps == 1 else f'scan of {steps}'}": (dtype, steps)
+      for dtype in ("float32", "bfloat16")
+      for steps in scans
+    }
+    names = harness.chosen([*kinds], args.only)
+    if not names:
+      continue
+    # A repetition has as many steps for each row, so that all wait for the device equally often.
+    most = max(kinds[row][1] for row in names)
+    calls = []
+    for row in names:
+      dtype, steps = kinds[row]
+      calls.append(make_call(name, steps, dtype=dtype, num_calls=most // steps))
     timings = harness.alternate(calls, repetitions=args.repetitions)
-    rates = [timing.rates(steps * BATCH_SIZE) for (_, steps), timing in zip(kinds, timings)]
-    for (dtype, steps), rate, timing in zip(kinds, rates, timings):
+    rates = [
+      timing.rates(most // kinds[row][1] * kinds[row][1] * BATCH_SIZE)
+      for row, timing in zip(names, timings)
+    ]
+    for row, rate, timing in zip(names, rates, timings):
       yield harness.Row(
-        name=f"{name} {dtype} {'plain' if steps == 1 else f'scan of {steps}'}",
+        name=row,
         unit="images/s",
         values=rate,
         ratios=harness.ratios(rate, rates[0]),
-        ratio_to="float32 plain",
+        ratio_to=names[0].removeprefix(f"{name} "),
         **timing.memory,
       )
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the benchmark's own flags."""
+  parser.add_argument("--models", default=DEFAULT_MODELS)
+  parser.add_argument("--scans", default="", help="steps in a call: 1 and so many; 1,100,400")
 
 
 if __name__ == "__main__":
@@ -134,5 +166,5 @@ if __name__ == "__main__":
     "step_time",
     __doc__,
     measure,
-    arguments=lambda parser: parser.add_argument("--models", default=",".join(SHAPES)),
+    arguments=arguments,
   )

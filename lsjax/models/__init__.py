@@ -1,7 +1,8 @@
-"""Networks in Flax Linen, and the convolution that makes them fast on a CPU.
+"""Networks in Flax Linen, and the convolutions that make them fast.
 
 `create` builds the network that a model section names for the images that an `InputSpec`
-describes. `networks` holds the networks, `cpu_conv` the convolution of the CPU backend.
+describes. `networks` holds the networks, `cpu_conv` and `gpu_conv` the convolutions of two
+backends.
 
 A new network needs a subclass of `networks.Network`, a row in `networks.NETWORKS` and its name in
 lsjax/sections.py. Flax names parameters after the layers in the order in which `body` calls them,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax.models import cpu_conv
+from lsjax.models import cpu_conv, gpu_conv
 
 Stage = tuple[int, int, int]
 Layer = Callable[[jax.Array], jax.Array]
@@ -28,6 +28,12 @@ RESNET_STAGES: dict[str, tuple[Stage, ...]] = {
 # (blocks, inner filters, stride) of each stage of ResNet-50 (He et al., 2016, table 1).
 RESNET_50_STAGES: tuple[Stage, ...] = ((3, 64, 1), (4, 128, 2), (6, 256, 2), (3, 512, 2))
 CONVOLUTIONAL = ("small_cnn", *RESNET_STAGES, "resnet_v2_50")
+
+# The fastest convolution of a backend; other backends take JAX's own.
+_CONVOLUTIONS = {
+  "cpu": cpu_conv.conv_general_dilated,
+  "gpu": gpu_conv.conv_general_dilated,
+}
 
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -133,7 +139,6 @@ class Network(nn.Module):
 
   def conv(self, filters: int, stride: int = 1, size: int = 3) -> Layer:
     """Returns a convolution without bias, padded so that stride 1 keeps the image size."""
-    fast = cpu_conv.conv_general_dilated if jax.default_backend() == "cpu" else None
     return nn.Conv(
       filters,
       (size, size),
@@ -141,7 +146,7 @@ class Network(nn.Module):
       use_bias=False,
       dtype=self.dtype,
       kernel_init=_he_normal,
-      conv_general_dilated=self.convolution or fast,
+      conv_general_dilated=self.convolution or _CONVOLUTIONS.get(jax.default_backend()),
     )
 
 

@@ -84,7 +84,12 @@ def teachers_entry(run: PreparedRun) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1)
 def commit() -> str | None:
-  """Returns the git commit of this source tree, with "-dirty" after local changes, or None."""
+  """Returns the git commit of this source tree, with "-dirty" after local changes, or None.
+
+  A copy of the tree without its history, such as a container's, names it in $LSJAX_COMMIT.
+  """
+  if stated := os.environ.get("LSJAX_COMMIT"):
+    return stated
   try:
     return (
       subprocess.run(

@@ -166,11 +166,13 @@ def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Lay
 
   On a CPU, training one run after another is as fast as vmap for the small MLP and about twice
   as fast for convolutional networks. These get one slot per device: more slots gain little, and
-  idle slots of the last pack cost as much as runs. Accelerators have not been measured; one run
-  per device is the safe choice for convolutional networks there.
+  idle slots of the last pack cost as much as runs. On a GPU convolutional networks share dense
+  convolutions (`models.gpu_conv`), whose products grow with the square of the number of runs.
   """
-  width = 1 if model_is_convolutional else 8
-  packing: Packing = "sequential" if jax.default_backend() == "cpu" else "vmap"
+  backend = jax.default_backend()
+  convolutional = {"gpu": 4}.get(backend, 1)
+  width = convolutional if model_is_convolutional else 8
+  packing: Packing = "sequential" if backend == "cpu" else "vmap"
   return Layout(tuple(on), width=width, packing=packing)
 
 
