@@ -34,13 +34,15 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   for name in args.models.split(","):
     convolutional = name in models.CONVOLUTIONAL
     steps = devices.steps_per_call(convolutional)
-    of_convolutions: dict[str, tuple[str, Any]] = {
-      "vmap, grouped convolutions": ("vmap", jax.lax.conv_general_dilated),
-      "vmap, im2col": ("vmap", cpu_conv.im2col_conv_general_dilated),
+    packings: dict[str, tuple[str, Any]] = {
+      "sequential": ("sequential", None),
+      "vmap": ("vmap", None),
     }
-    packings: dict[str, tuple[str, Any]] = {"sequential": ("sequential", None), "vmap": ("vmap", None)} | (
-      of_convolutions if convolutional else {}
-    )
+    if convolutional:
+      packings |= {
+        "vmap, grouped convolutions": ("vmap", jax.lax.conv_general_dilated),
+        "vmap, im2col": ("vmap", cpu_conv.im2col_conv_general_dilated),
+      }
     kinds = {
       f"{name} {args.dtype} {packing} x {width}": (packing, width)
       for packing, width in itertools.product(packings, WIDTHS[name])
