@@ -296,7 +296,7 @@ def test_a_port_that_is_taken_and_a_process_that_never_comes(tmp_path):
     statuses, errors = run_job(tmp_path / "run", [[], []], port=port, LSJAX_START_SECONDS="5")
   assert statuses == [2, 4], errors
   assert [len(e.strip().splitlines()) for e in errors] == [1, 1]
-  assert "the processes did not meet" in errors[0]
+  assert f"port {port} of this host is taken by another program" in errors[0]
   assert "was lost or never came" in errors[1]
 
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from lsjax import config as config_lib
 from lsjax import models
-from lsjax.models import cpu_conv
+from lsjax.models import cpu_conv, gpu_conv
 
 
 def spec(classes=10, shape=(32, 32, 3), mean=(0.0,), std=(1.0,)):
@@ -201,6 +201,40 @@ def test_cpu_convolution_refuses_what_it_does_not_do():
   x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
   with pytest.raises(NotImplementedError):
     cpu_conv.conv_general_dilated(x, w, (1, 1), "SAME", rhs_dilation=(2, 2))
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("padding", ["SAME", ((1, 0), (0, 2))])
+@pytest.mark.parametrize("shared", ["nothing", "images", "kernel"])
+def test_gpu_convolution_of_several_runs_equals_stock(strides, padding, shared):
+  """Values and both gradients of each run under vmap, also where all runs share an argument."""
+  keys = jax.random.split(jax.random.key(0), 3)
+  x = jax.random.normal(keys[0], (3, 2, 8, 7, 4))
+  w = jax.random.normal(keys[1], (3, 3, 2, 4, 5))
+  x, w = x[0] if shared == "images" else x, w[0] if shared == "kernel" else w
+  axes = (None if shared == "images" else 0, None if shared == "kernel" else 0)
+  layouts = ("NHWC", "HWIO", "NHWC")
+
+  def of_runs(convolution):
+    def one(x, w):
+      f = lambda x, w: convolution(x, w, strides, padding, dimension_numbers=layouts)  # noqa: E731
+      out, pull = jax.vjp(f, x, w)
+      return out, pull(jax.random.normal(keys[2], out.shape))
+
+    return jax.jit(jax.vmap(one, axes))(x, w)
+
+  ours, stock = map(of_runs, (gpu_conv.conv_general_dilated, lax.conv_general_dilated))
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(stock), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_gpu_convolution_of_one_run_is_the_stock_one():
+  x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
+  text = str(jax.make_jaxpr(lambda x, w: gpu_conv.conv_general_dilated(x, w, (1, 1), "SAME"))(x, w))
+  assert text.count("conv_general_dilated[") == 1
+  assert "f32[1,4,4,2]" in text
+  with pytest.raises(NotImplementedError):
+    gpu_conv.conv_general_dilated(x, w, (1, 1), "SAME", feature_group_count=2)
 
 
 def test_network_gradient_equals_stock():

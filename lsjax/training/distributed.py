@@ -1,9 +1,11 @@
 """Several processes as one job: their ranks, their start, and what they tell each other."""
 
 import contextlib
+import errno
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -78,12 +80,27 @@ def initialize(asked: bool, environment: Mapping[str, str]) -> None:
   heartbeat = _seconds("LSJAX_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS, environment)
   start = _seconds("LSJAX_START_SECONDS", START_SECONDS, environment)
   os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # the error below says it in one line
+  if found.get("process_id") == 0:
+    _check_port(found["coordinator_address"])
   try:
     jax.distributed.initialize(
       **found, initialization_timeout=start, heartbeat_timeout_seconds=heartbeat
     )
   except Exception as error:  # JAX and gRPC raise many kinds
     raise UserError(f"--distributed: the processes did not meet ({one_line(error)})") from error
+
+
+def _check_port(coordinator: str) -> None:
+  """Raises `UserError` if another program has the port, which may crash JAX's runtime."""
+  port = int(coordinator.rpartition(":")[2])
+  with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind(("", port))
+    except OSError as error:
+      if error.errno == errno.EADDRINUSE:
+        why = f"port {port} of this host is taken by another program"
+        raise UserError(f"LSJAX_COORDINATOR = {coordinator!r}: {why}") from None
 
 
 def _seconds(name: str, default: int, environment: Mapping[str, str]) -> int:
