@@ -36,10 +36,13 @@ def batch_sums(logits: Array, labels: Array, true_labels: Array, where: Array) -
     logits: Unnormalised log-probabilities, floating point of shape [N, L].
     labels: Labels in use, noisy or not, integers of shape [N] in [0, L).
     true_labels: True labels, integers of shape [N] in [0, L), or -1 for those that nobody knows.
-    where: Mask of the examples that count, bool of shape [N].
+    where: Mask of the examples that count, bool of shape [N]. Whatever stands in the other rows,
+      NaN included, changes nothing.
 
   Returns:
-    Float32 sums by name. Against the labels in use: `examples`, `correct`, `nll` (nats), `brier`,
+    Float32 sums by name. A logit of minus infinity is a probability of 0: `nll` is infinite if it
+    is the label's. A label outside [0, L) makes `nll` and `brier` NaN, since it is no class.
+    Against the labels in use: `examples`, `correct`, `nll` (nats), `brier`,
     and the sums of shape [15] over the examples of each confidence bin, `bin_examples`,
     `bin_confidence` and `bin_correct`. Over the examples whose label is the true one: `clean` and
     `clean_correct`. Over those whose label is wrong: `mislabelled`, `mislabelled_correct` (the
@@ -51,14 +54,19 @@ def batch_sums(logits: Array, labels: Array, true_labels: Array, where: Array) -
     >>> float(sums["examples"]), float(sums["correct"]), float(sums["mislabelled_correct"])
     (2.0, 1.0, 1.0)
   """
+  logits = jnp.where(where[:, None], logits, 0)  # 0 times NaN is NaN
   log_p = jax.nn.log_softmax(logits)
   p = jnp.exp(log_p)
   weight = where.astype(jnp.float32)
   predicted = logits.argmax(-1)
   fits = (predicted == labels) * weight
   is_true = (predicted == true_labels) * weight
-  label_p = jnp.take_along_axis(p, labels[:, None], axis=-1)[:, 0]
-  label_log_p = jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+
+  def of_label(values: Array) -> Array:
+    chosen = jnp.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
+    return jnp.where(labels >= 0, chosen, jnp.nan)  # a negative index would count from the end
+
+  label_p, label_log_p = of_label(p), of_label(log_p)
   confidence = p.max(-1)
   # Bins are (0, 1/15], (1/15, 2/15], ...
   bins = jnp.clip(jnp.ceil(confidence * ECE_BINS).astype(jnp.int32) - 1, 0, ECE_BINS - 1)
@@ -174,7 +182,8 @@ def imitation_sums(
     (1.0, 1.0)
   """
   log_p, log_q = jax.nn.log_softmax(teacher_logits), jax.nn.log_softmax(logits)
-  kl = (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
+  p = jnp.exp(log_p)
+  kl = jnp.where(p > 0, p * (log_p - log_q), 0).sum(-1)  # a class of probability 0 adds nothing
   teacher, student = teacher_logits.argmax(-1), logits.argmax(-1)
   agree, correct = teacher == student, student == true_labels
   mislabelled = (labels != true_labels) & (true_labels >= 0) & where

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lsjax import labels as labels_lib
 from lsjax import transition
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
@@ -143,17 +144,19 @@ def given(noisy: ArrayLike, clean: ArrayLike | None, num_classes: int, *, ids: I
     The labels, with a transition matrix counted from them if the true labels are known.
 
   Raises:
-    ValueError: If labels are not integers in [0, L).
+    ValueError: If labels are not integers in [0, L), or if labels and ids differ in number.
 
   Examples:
     >>> given([0, 1, 1, 1], [0, 0, 1, 1], 2, ids=range(4)).transition
     array([[0.5, 0.5],
            [0. , 1. ]])
   """
-  ids, noisy = np.asarray(ids), check_labels(noisy, num_classes)
+  ids, noisy = np.asarray(ids), labels_lib.check(noisy, num_classes, name="noisy")
+  if ids.shape != noisy.shape:
+    raise ValueError(f"ids must be {len(noisy)} integers or strings")
   if clean is None:
     return NoisyLabels(ids, noisy, None, None, None)
-  clean = check_labels(clean, num_classes)
+  clean = labels_lib.check(clean, num_classes, name="clean")
   return NoisyLabels(ids, noisy, clean, transition.estimate(clean, noisy, num_classes), None)
 
 
@@ -191,12 +194,16 @@ class Draw:
       Noisy labels, int32 of shape [N].
 
     Raises:
-      ValueError: If the seed is out of range.
+      ValueError: If labels are not integers in [0, L), if the ids are not as many integers or
+        strings, or if the seed is out of range.
     """
+    clean = check_labels(labels, len(self._cumulative))
     draws = uniform(ids, seed=self._seed)
-    noisy = np.empty(len(labels), np.int32)
-    for true in np.unique(labels):
-      of_class = labels == true
+    if draws.shape != clean.shape:
+      raise ValueError(f"ids must be {len(clean)} integers or strings")
+    noisy = np.empty(len(clean), np.int32)
+    for true in np.unique(clean):
+      of_class = clean == true
       noisy[of_class] = np.searchsorted(self._cumulative[true], draws[of_class], side="right")
     return noisy
 
@@ -213,7 +220,7 @@ def uniform(ids: Ids, *, seed: int) -> NDArray[np.float64]:
     seeds are independent, and every machine computes the same ones.
 
   Raises:
-    ValueError: If the seed is out of range.
+    ValueError: If the ids are not integers or strings, or if the seed is out of range.
 
   Examples:
     >>> uniform(["7", "train_16399"], seed=1).round(4)
@@ -221,9 +228,12 @@ def uniform(ids: Ids, *, seed: int) -> NDArray[np.float64]:
   """
   if not 0 <= seed < 2**64:
     raise ValueError(f"seed must be in [0, 2^64), not {seed}")
+  ids = np.asarray(ids)
+  if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iuU"):
+    raise ValueError(f"ids must be integers or strings [N], not {ids.dtype} {list(ids.shape)}")
   keyed = hashlib.blake2b(key=seed.to_bytes(8, "little"), digest_size=8, person=b"lsjax.noise")
   digests = bytearray()
-  for i in np.asarray(ids).tolist():
+  for i in ids.tolist():
     h = keyed.copy()
     h.update(str(i).encode())
     digests += h.digest()
@@ -242,18 +252,13 @@ def check_labels(labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
     The labels as int32 of shape [N].
 
   Raises:
-    ValueError: If the labels have another shape, are not integers, or are outside [0, L).
+    ValueError: If the labels have another shape, or if one of them is not an integer in [0, L);
+      the message names it and its index.
 
   Examples:
     >>> check_labels([0, 3], 3)
     Traceback (most recent call last):
     ...
-    ValueError: label 3 is outside [0, 3)
+    ValueError: labels[1] = 3 is outside [0, 3)
   """
-  array = np.asarray(labels)
-  if array.ndim != 1 or array.dtype.kind not in "iu":
-    raise ValueError(f"labels must be integers [N], not {array.dtype} {list(array.shape)}")
-  if array.size and not (array.min() >= 0 and array.max() < num_classes):
-    outside = array.min() if array.min() < 0 else array.max()
-    raise ValueError(f"label {outside} is outside [0, {num_classes})")
-  return array.astype(np.int32)
+  return labels_lib.check(labels, num_classes)

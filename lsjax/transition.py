@@ -10,6 +10,8 @@ import pathlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lsjax import labels
+
 __all__ = [  # noqa: RUF022 (the order of the documentation)
   "ROW_SUM_TOLERANCE",
   "symmetric",
@@ -168,13 +170,20 @@ def estimate(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NDArray[np
     Float64 array of shape [L, L]. Each row holds the shares of the noisy labels among the examples
     of one true class; a class without examples keeps its own label.
 
+  Raises:
+    ValueError: If labels are not integers in [0, L), or if there are not as many of both kinds.
+
   Examples:
     >>> estimate([0, 0, 1, 1], [0, 1, 1, 1], 2)
     array([[0.5, 0.5],
            [0. , 1. ]])
   """
   counts = np.zeros((num_classes, num_classes))
-  np.add.at(counts, (np.asarray(clean), np.asarray(noisy)), 1)
+  of_clean = labels.check(clean, num_classes, name="clean")
+  of_noisy = labels.check(noisy, num_classes, name="noisy")
+  if of_clean.shape != of_noisy.shape:
+    raise ValueError(f"there are {len(of_clean)} clean and {len(of_noisy)} noisy labels")
+  np.add.at(counts, (of_clean, of_noisy), 1)
   empty = counts.sum(axis=1) == 0
   counts[empty] = np.eye(num_classes)[empty]
   return counts / counts.sum(axis=1, keepdims=True)

@@ -89,3 +89,48 @@ def test_unknown_true_labels(sample):
   got = metrics.denoising(jax.tree.map(np.asarray, sums))
   assert got["label_accuracy"] is not None
   assert {v for k, v in got.items() if k != "label_accuracy"} == {None}
+
+
+def all_sums(logits, teacher, labels, true, where):
+  sums = metrics.batch_sums(logits, labels, true, where)
+  return sums | metrics.imitation_sums(logits, teacher, labels, true, where)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("jit", [False, True])
+def test_masked_rows_poison_nothing(sample, poison, jit):
+  """Whatever stands in them: logits of student or teacher that are not finite, or no labels."""
+  logits, noisy, true = sample
+  where = np.arange(200) < 170
+  function = jax.jit(all_sums) if jit else all_sums
+  expected = function(logits, logits[::-1], noisy, true, where)
+  spoilt = [np.where(where[:, None], x, poison) for x in (logits, logits[::-1])]
+  got = function(*spoilt, *(np.where(where, y, -9) for y in (noisy, true)), where)
+  for name, value in expected.items():
+    np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
+def test_classes_of_probability_zero():
+  """A logit of minus infinity leaves every metric as if the class did not exist."""
+  ruled_out = np.array([[1.0, -np.inf, 0.5], [-np.inf, 0.2, 3.0]], np.float32)
+  labels, where = np.array([0, 2]), np.ones(2, bool)
+  got = all_sums(ruled_out, ruled_out + 1, labels, labels, where)
+  assert all(np.isfinite(value).all() for value in got.values())
+  p = np.exp(1) / (np.exp(1) + np.exp(0.5)), np.exp(3) / (np.exp(3) + np.exp(0.2))
+  got = metrics.classification(got) | metrics.imitation(got)
+  assert got["nll"] == pytest.approx(-np.log(p).mean())
+  assert got["brier"] == pytest.approx(np.mean([2 * (1 - q) ** 2 for q in p]))
+  assert got["teacher_kl"] == pytest.approx(0, abs=1e-6)
+  # The label's own class is ruled out; the teacher rules out what the student does not.
+  assert metrics.batch_sums(ruled_out, np.array([1, 2]), labels, where)["nll"] == np.inf
+  finite = np.array([[1.0, 0.0, 0.5], [0.0, 0.2, 3.0]], np.float32)
+  assert np.isfinite(metrics.imitation_sums(finite, ruled_out, labels, labels, where)["teacher_kl"])
+  assert metrics.imitation_sums(ruled_out, finite, labels, labels, where)["teacher_kl"] == np.inf
+
+
+@pytest.mark.parametrize("label", [-1, 5])
+def test_a_label_that_is_no_class_is_not_taken_for_another(sample, label):
+  logits, noisy, true = sample
+  got = metrics.batch_sums(logits, np.where(np.arange(200) == 7, label, noisy), true, noisy >= 0)
+  assert np.isnan(got["nll"])
+  assert np.isnan(got["brier"])
