@@ -15,7 +15,8 @@ import requests
 
 from lsjax import config as config_lib
 from lsjax import data
-from lsjax.data import augmentation, tfds
+from lsjax.data import augmentation, streams, tfds
+from lsjax.training import setup
 
 
 def arrays(n=20, classes=4, **changes):
@@ -62,9 +63,17 @@ def test_npz(tmp_path):
     ({"test_images": np.zeros((8, 6, 6, 1), np.uint8)}, "", "differ in shape"),
     ({"train_images": np.full((20, 5), np.nan), "test_images": np.zeros((8, 5))}, "", "finite"),
     ({"train_labels": np.zeros(20, int)}, "", "one class"),
-    ({"train_labels": np.zeros(20)}, "", "integers"),
-    ({"train_labels": np.zeros(3, int)}, "", "20 integers"),
-    ({"test_labels": np.full(8, 9)}, "", "test label 9"),
+    ({"train_labels": np.zeros(20)}, "", "train_labels must be integers .*, not float64"),
+    ({"train_labels": np.zeros(3, int)}, "", "train_labels holds 3 labels; 20 integers"),
+    ({"test_labels": np.full(8, 9)}, "", r"^test_labels\[0\] = 9 is outside \[0, 4\) \(4 is one"),
+    ({"test_labels": np.arange(8) % 4 + 1}, "", r"^test_labels\[3\] = 4 .*count from 1"),
+    ({"test_labels": np.arange(8) - 1}, "", r"^test_labels\[0\] = -1 is outside \[0, "),
+    ({"test_labels": np.full(8, np.nan)}, "", r"^test_labels\[0\] = nan is not an integer"),
+    ({"train_labels": np.arange(20) - 4}, "", r"^train_labels\[0\] = -4 is outside \[0, "),
+    ({"train_labels": np.arange(20) / 2}, "", r"^train_labels\[1\] = 0.5 is not an integer"),
+    ({"crawled": -np.arange(20)}, "crawled", r"^crawled\[1\] = -1 is outside \[0, "),
+    ({"crawled": np.full(20, np.nan)}, "crawled", r"^crawled\[0\] = nan is not an integer"),
+    ({"crawled": np.zeros((20, 4), int)}, "crawled", r"^crawled must be integers \[N\]"),
     ({"test_images": np.zeros((0, 6, 6, 3), np.uint8)}, "", "empty"),
     ({"train_ids": np.zeros(20, int)}, "", "distinct"),
   ],
@@ -73,6 +82,40 @@ def test_npz_errors(tmp_path, changes, given, message):
   with pytest.raises(ValueError, match=message) as caught:
     load(tmp_path, given, **changes)
   assert "\n" not in str(caught.value)
+
+
+def odd(tmp_path, given="", **changes):
+  return data.remarks(load(tmp_path, given, **changes), given)
+
+
+def test_remarks_on_classes_without_examples(tmp_path):
+  assert odd(tmp_path) == []
+  (remark,) = odd(tmp_path, test_labels=np.arange(8) % 3)
+  assert remark == "test_labels has no example of 1 of the 4 classes (3)"
+  remarks = odd(tmp_path, "crawled", crawled=np.where(np.arange(20) == 3, 255, np.arange(20) % 4))
+  assert [r.partition(" has")[0] for r in remarks] == ["train_labels", "test_labels", "crawled"]
+  assert remarks[2].endswith("no example of 251 of the 256 classes (4, 5, 6, ...)")
+
+
+def test_remarks_on_labels_from_one(tmp_path):
+  """In training and test labels alike they are in range, so that it cannot be an error."""
+  ones = {"train_labels": np.arange(20) % 4 + 1, "test_labels": np.arange(8) % 4 + 1}
+  for name, remark in zip(ones, odd(tmp_path, **ones), strict=True):
+    assert remark.startswith(f"{name} holds 1 to 4 and no 0; classes are 0 to 4: subtract 1")
+  assert odd(tmp_path, "train_labels") == []
+
+
+@pytest.mark.parametrize("wrong", [14, 16])
+def test_remarks_on_given_labels_that_are_wrong_too_often(tmp_path, wrong):
+  """More often than three of four, as labels of four classes that are drawn at random are."""
+  clean = np.arange(20) % 4
+  remarks = odd(tmp_path, "crawled", crawled=np.where(np.arange(20) < wrong, clean + 1, clean) % 4)
+  if wrong == 14:
+    assert remarks == []
+  else:
+    (remark,) = remarks
+    assert remark.startswith("crawled differs from train_labels in 80.0 % of the examples, more")
+    assert "75.0 % of random labels" in remark
 
 
 def test_npz_is_never_unpickled(tmp_path):
@@ -216,6 +259,62 @@ def test_a_directory_that_tfds_cannot_read(tmp_path):
   with pytest.raises(ValueError, match=r"^cannot be opened by TFDS \(") as caught:
     data.load(config_lib.Data(name="cifar10", data_dir=str(tmp_path)))
   assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_tfds_label_that_is_no_class(tmp_path, monkeypatch, split):
+  feature = types.SimpleNamespace(num_classes=10)
+  builder = types.SimpleNamespace(
+    data_dir=tmp_path, info=types.SimpleNamespace(features={"label": feature})
+  )
+  builder.is_prepared = lambda: True
+  monkeypatch.setattr(tfds, "_builder", lambda name, data_dir: builder)
+
+  def decoded(builder, name):
+    label = np.array([3, 1, 10 if name == split else 9])
+    return {"id": np.arange(3), "image": np.zeros((3, 2, 2, 3), np.uint8), "label": label}
+
+  monkeypatch.setattr(tfds, "_decoded", decoded)
+  with pytest.raises(ValueError, match=rf"^{tmp_path}: {split} label\[2\] = 10 is outside \[0, 10"):
+    data.load(config_lib.Data(name="cifar10"))
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_streamed_label_that_is_no_class(label):
+  class Records(list):
+    def __getitems__(self, indices):
+      return [self[i] for i in indices]
+
+  rows = [{"image": b"", "label": np.int64(k), "id": f"i{k}"} for k in (3, label)]
+  source = streams.Source(Records(rows), "/there", "id", 4)
+  assert source[0]["label"] == 3
+  with pytest.raises(streams.DataError, match=rf"^label {label} of i{label} in /there is outside"):
+    source.labels([0, 1])
+
+
+def prepare_npz(tmp_path, make_config, name="d.npz", **changes):
+  path = tmp_path / name
+  np.savez(path, **arrays(**changes))
+  fields = {"data.name": "npz", "data.path": str(path), "train.batch_size": 4}
+  fields |= {"noise.kind": "given", "noise.labels": "crawled"}
+  return setup.prepare(make_config(**fields))
+
+
+def test_remarks_are_printed_once(tmp_path, make_config, capsys):
+  """In one line each, which names the file."""
+  for _ in range(2):
+    prepare_npz(tmp_path, make_config)  # the crawled labels are shifted
+  (line,) = capsys.readouterr().err.splitlines()
+  assert line.startswith(f"lsjax: warning: config.data.path = '{tmp_path}/d.npz': crawled differs")
+  prepare_npz(tmp_path, make_config, "other.npz", crawled=np.arange(20) % 4)
+  assert capsys.readouterr().err == ""
+
+
+def test_a_wrong_label_is_an_error_about_the_file(tmp_path, make_config):
+  with pytest.raises(config_lib.ConfigError) as caught:
+    prepare_npz(tmp_path, make_config, crawled=np.arange(20) - 1)
+  message = f"config.data.path = '{tmp_path}/d.npz': crawled[0] = -1 is outside [0, 2^31)"
+  assert str(caught.value) == message
 
 
 def test_files_without_random_access(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ lsjax/sections.py. What a step takes from a seed (`sampling`, the order and crop
 part of every result and must not change.
 """
 
-from lsjax.data.dataset import Dataset, moments
+from lsjax.data.dataset import Dataset, moments, remarks
 from lsjax.data.sources import load
 
-__all__ = ["Dataset", "load", "moments"]
+__all__ = ["Dataset", "load", "moments", "remarks"]

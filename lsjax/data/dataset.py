@@ -1,4 +1,4 @@
-"""The data set in memory that every source returns, and the moments of its images."""
+"""The data set in memory that every source returns, what is odd in it, and its moments."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,6 +28,46 @@ class Dataset:
   test_labels: np.ndarray
   num_classes: int
   label_sets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def remarks(dataset: Dataset, given_labels: str = "") -> list[str]:
+  """Says what is odd in labels that are all in range, as a sentence each.
+
+  Classes without an example are odd, above all a class 0 that is missing where labels may count
+  from 1. So are given labels that are wrong more often than labels drawn at random would be, as
+  after a shift or a permutation of the classes.
+
+  Args:
+    dataset: the data set.
+    given_labels: the name of the label set to train on, or "" for the clean labels.
+  """
+  count, clean = dataset.num_classes, dataset.train_labels
+  given = dataset.label_sets[given_labels] if given_labels else None
+  columns = {"train_labels": clean, "test_labels": dataset.test_labels}
+  if given is not None:
+    columns[given_labels] = given
+  found = []
+  for name, labels in columns.items():
+    present = np.zeros(count, bool) if labels is None else np.bincount(labels, minlength=count) > 0
+    absent = np.flatnonzero(~present).tolist()
+    if labels is None or not absent:
+      continue
+    if absent == [0]:
+      found.append(
+        f"{name} holds 1 to {count - 1} and no 0; classes are 0 to {count - 1}: subtract 1 if "
+        "these labels count from 1"
+      )
+    else:
+      listed = ", ".join(map(str, absent[:3])) + (", ..." if len(absent) > 3 else "")
+      found.append(f"{name} has no example of {len(absent)} of the {count} classes ({listed})")
+  if given is not None and clean is not None:
+    wrong, chance = float(np.mean(given != clean)), 1 - 1 / count
+    if wrong > chance:
+      found.append(
+        f"{given_labels} differs from train_labels in {100 * wrong:.1f} % of the examples, more "
+        f"than the {100 * chance:.1f} % of random labels: are its classes shifted or permuted?"
+      )
+  return found
 
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 
+from lsjax import labels as labels_lib
 from lsjax.data.dataset import Dataset
 
 
@@ -15,11 +16,16 @@ def load(path: str, given_labels: str = "") -> Dataset:
 
   Args:
     path: the path of the file.
-    given_labels: the name of the noisy labels to train on, or "". The number of classes is
-      counted from them too; if it is "train_labels", the clean labels are unknown.
+    given_labels: the name of the noisy labels to train on, or "". If it is "train_labels", the
+      clean labels are unknown.
+
+  Returns:
+    The data set. Its number of classes is one more than the largest of the labels that are used:
+    train_labels and the given ones, or the test labels if there are neither.
 
   Raises:
-    ValueError: one line, if the file cannot be read or its arrays do not fit together.
+    ValueError: one line, if the file cannot be read or its arrays do not fit together. For labels
+      that are no integers in [0, L) it names the key, the first wrong value and its index.
   """
   arrays = _read(path)
   train, test = _pop_images(arrays, "train_images"), _pop_images(arrays, "test_images")
@@ -32,18 +38,21 @@ def load(path: str, given_labels: str = "") -> Dataset:
     raise ValueError(f"train_ids must be {len(train)} distinct integers or strings")
   if "test_labels" not in arrays:
     raise ValueError("has no test_labels")
-  test_labels = _labels(arrays, "test_labels", len(test))
   # Label sets that this run does not use may hold anything, -1 for "unlabelled" for instance.
   names = sorted({"train_labels", given_labels} & arrays.keys())
   used = {name: _labels(arrays, name, len(train)) for name in names}
   sets = {k: v for k, v in arrays.items() if v.shape == (len(train),) and v.dtype.kind in "iu"}
-  num_classes = 1 + int(max(labels.max() for labels in used.values() or [test_labels]))
+  sets |= {name: labels for name, labels in used.items() if name in sets}
+  test_labels = _labels(arrays, "test_labels", len(test))
+  counted = used or {"test_labels": test_labels}
+  num_classes = 1 + int(max(labels.max() for labels in counted.values()))
   if used and num_classes < 2:
     raise ValueError("the training labels hold one class; at least two are needed")
-  if test_labels.max() >= num_classes:
-    raise ValueError(
-      f"test label {test_labels.max()} is not among the {num_classes} training classes"
-    )
+  try:
+    labels_lib.check(test_labels, num_classes, name="test_labels")
+  except ValueError as error:
+    found = f"{num_classes} is one more than the largest of {' and '.join(counted)}"
+    raise ValueError(f"{error} ({found})") from error
   clean = None if given_labels == "train_labels" else used.get("train_labels")
   return Dataset(train, clean, ids, test, test_labels, num_classes, sets)
 
@@ -82,10 +91,8 @@ def _pop_images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
-  """Returns `count` non-negative integers, or raises ValueError."""
+  """Returns `count` integers from 0, or raises ValueError."""
   array = arrays[name]
-  if array.shape != (count,) or array.dtype.kind not in "iu" or array.min() < 0:
-    raise ValueError(
-      f"{name} is {array.dtype} {list(array.shape)}; {count} integers from 0 are needed"
-    )
-  return array
+  if array.ndim == 1 and len(array) != count:
+    raise ValueError(f"{name} holds {len(array)} labels; {count} integers from 0 are needed")
+  return labels_lib.check(array, None, name=name)

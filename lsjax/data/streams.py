@@ -72,13 +72,21 @@ class Source:
       A dictionary for each index: "image" (bytes of a file), "label" (int) and "id" (str).
 
     Raises:
-      DataError: if a record cannot be read.
+      DataError: if a record cannot be read, or if its label is no class.
     """
     with explaining_errors(f"records in {self.directory} cannot be read", DataError):
-      rows = self.records.__getitems__([int(i) for i in indices])
-      return [
-        {"image": r["image"], "label": int(r["label"]), "id": _text(r[self.id_key])} for r in rows
+      records = self.records.__getitems__([int(i) for i in indices])
+      rows = [
+        {"image": r["image"], "label": int(r["label"]), "id": _text(r[self.id_key])}
+        for r in records
       ]
+    for row in rows:
+      if not 0 <= row["label"] < self.num_classes:
+        raise DataError(
+          f"label {row['label']} of {row['id']} in {self.directory} is outside "
+          f"[0, {self.num_classes})"
+        )
+    return rows
 
   def labels(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Reads the ids and labels of examples; see `read` for errors.

@@ -14,6 +14,7 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import files
+from lsjax import labels as labels_lib
 from lsjax.data.dataset import Dataset
 
 # A part of the cache's file name, to be raised when the content of the cache changes.
@@ -31,8 +32,8 @@ def load(name: str, data_dir: str = "") -> Dataset:
     data_dir: the TFDS directory; "" stands for TFDS's own default.
 
   Raises:
-    ValueError: one line, if the directory cannot be read, or if it lacks the data set and that
-      cannot be prepared.
+    ValueError: one line, if the directory cannot be read, if it lacks the data set and that
+      cannot be prepared, or if a label is not among the classes that the data set declares.
   """
   with quiet_tensorflow_datasets():
     with explaining_errors("cannot be opened by TFDS"):
@@ -40,8 +41,10 @@ def load(name: str, data_dir: str = "") -> Dataset:
     if not builder.is_prepared():
       _prepare(name, builder)
     train, test = (_decoded(builder, split) for split in ("train", "test"))
-  images, labels, ids = (train.pop(key) for key in ("image", "label", "id"))
   num_classes = builder.info.features["label"].num_classes
+  for split, columns in (("train", train), ("test", test)):
+    labels_lib.check(columns["label"], num_classes, name=f"{builder.data_dir}: {split} label")
+  images, labels, ids = (train.pop(key) for key in ("image", "label", "id"))
   return Dataset(images, labels, ids, test["image"], test["label"], num_classes, train)
 
 

@@ -4,7 +4,9 @@ This is where the config meets the data: what does not fit is a `ConfigError` th
 """
 
 import dataclasses
+import functools
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -14,38 +16,13 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import data, models, noise
+from lsjax import labels as labels_lib
 from lsjax.config import ConfigError, naming
-from lsjax.data import sampling, streams
+from lsjax.data import streams
 from lsjax.training import devices as devices_lib
 from lsjax.training import distributed, matrices, step
+from lsjax.training import splits as splits_lib
 from lsjax.training.teachers import FrozenTeacher
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """One part of the data.
-
-  Attributes:
-    source: images [M, ...] that contain the split's images; splits and runs share them.
-    examples: the indices of the split's images, int32 [N].
-    labels: labels to train on or to test against, int32 [N].
-    true_labels: clean labels, int32 [N]; -1 where they are unknown.
-  """
-
-  source: np.ndarray
-  examples: np.ndarray
-  labels: np.ndarray
-  true_labels: np.ndarray
-
-  @property
-  def images(self) -> np.ndarray:
-    """A copy of the split's images, [N, ...]."""
-    return self.source[self.examples]
-
-  @property
-  def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The arrays that each run has for itself: examples, labels, true_labels."""
-    return self.examples, self.labels, self.true_labels
 
 
 class PreparedRun(Protocol):
@@ -111,7 +88,7 @@ class InMemoryRun(_Common):
     splits: "train", "test" and, where examples are held out, "validation" (noisy labels).
   """
 
-  splits: Mapping[str, Split]
+  splits: Mapping[str, splits_lib.Split]
 
   @property
   def sizes(self) -> Mapping[str, int]:
@@ -163,12 +140,16 @@ def given_labels(config: config_lib.Config) -> str:
 def load_dataset(config: config_lib.Config) -> data.Dataset:
   """Loads the data set of a run into memory.
 
+  What is odd in its labels is printed to stderr, once in a process.
+
   Raises:
-    ConfigError: one line, for data that cannot be read or lacks the labels that are asked for.
+    ConfigError: one line, for data that cannot be read or lacks the labels that are asked for, and
+      for labels that are no classes.
   """
   section, given = config.data, given_labels(config)
   field = "path" if section.name == "npz" else "data_dir"
-  with naming(f"data.{field}", getattr(section, field)):
+  source = f"data.{field}", getattr(section, field)
+  with naming(*source):
     dataset = data.load(section, given_labels=given)
   if given and given not in dataset.label_sets:
     known = ", ".join(sorted(dataset.label_sets)) or "none"
@@ -176,7 +157,18 @@ def load_dataset(config: config_lib.Config) -> data.Dataset:
   if dataset.train_labels is None and not given:
     why = "has no train_labels; name labels with noise.kind=given"
     raise ConfigError("data.path", section.path, why)
+  if given:
+    with naming(*source):
+      labels_lib.check(dataset.label_sets[given], dataset.num_classes, name=given)
+  for remark in data.remarks(dataset, given):
+    _say_once(str(ConfigError(*source, remark)))
   return dataset
+
+
+@functools.cache
+def _say_once(remark: str) -> None:
+  if distributed.is_first_process():
+    print(f"lsjax: warning: {remark}", file=sys.stderr)
 
 
 def prepare(
@@ -206,7 +198,7 @@ def prepare(
   _check_images(config, dataset)
   noise_config, seed = _noise_of(config, teachers)
   noisy_labels = _noisy_labels(noise_config, seed, dataset)
-  splits = _splits(config, dataset, noisy_labels)
+  splits = splits_lib.make(config, dataset, noisy_labels)
   mean, std = data.moments(dataset.train_images) if config.data.normalize else ((0.0,), (1.0,))
   images = dataset.train_images
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
@@ -325,28 +317,3 @@ def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) ->
   assert clean is not None  # checked by load_dataset
   matrix = matrices.noise_transition(config, num_classes)
   return noise.corrupt(clean, matrix, seed=seed, ids=ids)
-
-
-def _splits(
-  config: config_lib.Config, dataset: data.Dataset, noisy: noise.NoisyLabels
-) -> dict[str, Split]:
-  """Returns train, test and, if asked for, validation."""
-  count, held_out = len(noisy.labels), config.data.validation_examples
-  if count - held_out < config.train.batch_size:
-    left = f"{max(count - held_out, 0)} training examples ({count} less {held_out} for validation)"
-    raise ConfigError("train.batch_size", config.train.batch_size, f"must be at most the {left}")
-  if len(dataset.test_labels) == 0:
-    raise ConfigError("data.name", config.data.name, "has an empty test split")
-  true = np.full(count, -1, np.int32) if noisy.clean is None else noisy.clean
-  test_labels = noise.check_labels(dataset.test_labels, dataset.num_classes)
-  chosen = np.zeros(count, bool)
-  if held_out:
-    chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
-  parts = {"train": ~chosen, "validation": chosen} if held_out else {"train": ~chosen}
-  splits = {}
-  for name, where in parts.items():
-    examples = np.flatnonzero(where).astype(np.int32)
-    splits[name] = Split(dataset.train_images, examples, noisy.labels[where], true[where])
-  examples = np.arange(len(test_labels), dtype=np.int32)
-  splits["test"] = Split(dataset.test_images, examples, test_labels, test_labels)
-  return splits
