@@ -103,6 +103,35 @@ class TestPlan:
     with pytest.raises(UserError, match="occurs twice with different changes"):
       cells.union(few, other)
 
+  def test_candidates(self, tmp_path):
+    """The other points of the grid, named by their values, and sweep.json says whose they are."""
+    chosen = cells.curves((0.1,), rates=(0.2,), seeds=1)[:2]
+    axes = {"optim.learning_rate": (0.05, 0.02), "optim.weight_decay": (1e-4, 0.01)}
+    base = small(**{"optim.learning_rate": 0.05, "data.validation_examples": 50})
+    listed = cells.candidates(chosen, axes, base)
+    assert [cell["name"] for cell in listed[3:]] == [
+      "LS 0.1, noise 0.2; optim.learning_rate 0.05, optim.weight_decay 0.01",
+      "LS 0.1, noise 0.2; optim.learning_rate 0.02, optim.weight_decay 0.0001",
+      "LS 0.1, noise 0.2; optim.learning_rate 0.02, optim.weight_decay 0.01",
+    ]
+    sweep_config = make_sweep([*chosen, *listed], **{"data.validation_examples": 50})
+    planned = plan.plan(sweep_config)
+    assert planned[5].runs[0].optim.weight_decay == 0.01
+    assert planned[5].runs[0].loss.name == "label_smoothing"
+    assert [len(cell.runs) for cell in planned] == [1] * 8
+    plan.write_index(planned, tmp_path, "digits")
+    written = files.read_json(tmp_path / "sweep.json")["cells"]
+    names = ["CE, noise 0.2", "LS 0.1, noise 0.2"]
+    expected = [None, None, *[name for name in names for _ in range(3)]]
+    assert [cell["candidate_of"] for cell in written] == expected
+    with pytest.raises(UserError, match=r"candidate_of = 'CE, noise 0.2': must be the name of a"):
+      plan.plan(make_sweep(listed, **{"data.validation_examples": 50}))
+    nested = {**listed[0], "name": "nested", "candidate_of": listed[0]["name"]}
+    with pytest.raises(UserError, match=r"cell 'nested': candidate_of = .* is no candidate itself"):
+      plan.plan(make_sweep([*chosen, *listed, nested], **{"data.validation_examples": 50}))
+    with pytest.raises(UserError, match=r"data.validation_examples = 0: must be above 0: cand"):
+      plan.plan(make_sweep([*chosen, *listed]))
+
   @pytest.mark.parametrize(
     ("cell", "message"),
     [

@@ -6,7 +6,8 @@ Such a file builds a ConfigDict that holds
 * base: the config of an ordinary run;
 * seeds: the number of seeds of each cell, which are 0, 1, ...;
 * cells: a tuple of dictionaries with `name`, `changes` ({"section.field": value}; changes of
-  teacher or student make the cell a distillation) and, if it differs, `seeds`.
+  teacher or student make the cell a distillation), `seeds` if it differs, and `candidate_of`,
+  the name of another cell, if the cell is there to choose that one's hyper-parameters.
 
 `plan.plan` turns it into runs. A config that two cells share is one run.
 """
@@ -15,6 +16,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import ml_collections
+
+from lsjax import config as config_lib
 from lsjax import methods
 from lsjax.validation import UserError
 
@@ -48,12 +52,48 @@ def grid(axes: Mapping[str, Iterable[Any]], **changes: Any) -> list[dict[str, An
   ['loss.alpha 0.1, noise.rate 0.2', 'loss.alpha 0.4, noise.rate 0.2']
   """
   common = {name.replace("__", "."): value for name, value in changes.items()}
-  cells = []
-  for values in itertools.product(*axes.values()):
-    chosen = dict(zip(axes, values))
-    name = ", ".join(f"{field} {value}" for field, value in chosen.items())
-    cells.append({"name": name, "changes": common | chosen})
-  return cells
+  return [{"name": _named(point), "changes": common | point} for point in _points(axes)]
+
+
+def candidates(
+  cells: Iterable[Mapping[str, Any]],
+  axes: Mapping[str, Iterable[Any]],
+  base: ml_collections.ConfigDict,
+) -> list[dict[str, Any]]:
+  """Lists, for each of some cells, the other points of a grid of hyper-parameters.
+
+  A report chooses among a cell and its candidates by their accuracy on the noisy validation set.
+
+  Args:
+    cells: cells of the same sweep.
+    axes: {"section.field": values}.
+    base: the config that the sweep's cells change. The point with a cell's own values is that
+      cell, and therefore left out.
+  """
+  listed = []
+  for cell in cells:
+    own = config_lib.flatten(base.to_dict()) | cell["changes"]
+    for point in _points(axes):
+      if any(own[field] != value for field, value in point.items()):
+        listed.append(
+          {
+            **cell,
+            "name": f"{cell['name']}; {_named(point)}",
+            "changes": cell["changes"] | point,
+            "candidate_of": cell["name"],
+          }
+        )
+  return listed
+
+
+def _points(axes: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+  """Lists {"section.field": value} for every combination of values."""
+  return [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
+
+
+def _named(point: Mapping[str, Any]) -> str:
+  """Returns the part of a cell's name that says its values."""
+  return ", ".join(f"{field} {value}" for field, value in point.items())
 
 
 def curves(

@@ -26,10 +26,13 @@ class PlannedCell:
   Attributes:
     name: the cell's name.
     runs: the configs of its runs, one per seed.
+    candidate_of: the name of the cell for which this one is another point of a grid of
+      hyper-parameters; None for a cell of its own.
   """
 
   name: str
   runs: tuple[config_lib.Config, ...]
+  candidate_of: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +73,12 @@ def plan(sweep: ml_collections.ConfigDict) -> list[PlannedCell]:
       runs = tuple(_run(base, cell["changes"], seed) for seed in range(seeds))
     except ConfigError as error:
       raise UserError(f"cell {cell['name']!r}: {error}") from None
-    planned.append(PlannedCell(cell["name"], runs))
+    planned.append(PlannedCell(cell["name"], runs, cell.get("candidate_of")))
   names = [cell.name for cell in planned]
   twice = sorted({name for name in names if names.count(name) > 1})
   if twice:
     raise ConfigError("cells", twice[0], "occurs twice; names must be distinct")
+  _check_candidates(planned)
   if any(run.train.num_devices != 1 for cell in planned for run in cell.runs):
     raise ConfigError(
       "base.train.num_devices",
@@ -82,6 +86,22 @@ def plan(sweep: ml_collections.ConfigDict) -> list[PlannedCell]:
       "must be 1: a sweep gives each run one device",
     )
   return planned
+
+
+def _check_candidates(planned: Sequence[PlannedCell]) -> None:
+  """Raises `UserError` unless every candidate can be compared with the cell that it names."""
+  of_their_own = {cell.name: cell for cell in planned if cell.candidate_of is None}
+  for cell in planned:
+    named, what = cell.candidate_of, f"cell {cell.name!r}: "
+    if named is None:
+      continue
+    if named not in of_their_own:
+      raise UserError(
+        f"{what}candidate_of = {named!r}: must be the name of a cell that is no candidate itself"
+      )
+    if not all(run.data.validation_examples for run in (*cell.runs, *of_their_own[named].runs)):
+      why = "must be above 0: candidates are compared on the validation set"
+      raise UserError(f"{what}{ConfigError('data.validation_examples', 0, why)}")
 
 
 def _run(base: Mapping[str, Any], changes: Mapping[str, Any], seed: int) -> config_lib.Config:
@@ -169,6 +189,7 @@ def write_index(planned: Sequence[PlannedCell], directory: pathlib.Path, label: 
     "cells": [
       {
         "name": cell.name,
+        "candidate_of": cell.candidate_of,
         "config": config_lib.to_dict(cell.runs[0]),
         "runs": [
           {"seed": seed, "workdir": config_lib.config_hash(config)}
