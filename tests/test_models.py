@@ -68,6 +68,30 @@ def test_resnet_v2_50():
   assert (logits.shape, logits.dtype, features.shape) == ((2, 1000), np.float32, (2, 2048))
 
 
+@pytest.mark.parametrize(
+  ("name", "size"), [("resnet32", 32), ("resnet32", 45), ("resnet_v2_50", 64)]
+)
+def test_strided_layers_are_centred_where_their_shortcut_is(name, size):
+  """A kernel that passes on its centre gives what the shortcut takes: every other pixel."""
+  strided = []
+
+  def convolution(lhs, rhs, strides, padding, **options):
+    if tuple(strides) == (2, 2) and rhs.shape[0] == 3:
+      strided.append((lhs.shape[1:], padding))
+    return lax.conv_general_dilated(lhs, rhs, strides, padding, **options)
+
+  model = models.create(config_lib.Model(name=name), spec()).clone(convolution=convolution)
+  jax.eval_shape(model.init, jax.random.key(0), jnp.ones((1, size, size, 3)))
+  assert len(strided) == {"resnet_v2_50": 3}.get(name, 2)
+  for (height, width, _), padding in strided:
+    x = jax.random.normal(jax.random.key(0), (1, height, width, 2))
+    centre = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
+    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    for module in (lax, cpu_conv, gpu_conv):
+      got = module.conv_general_dilated(x, centre, (2, 2), padding, **options)
+      np.testing.assert_allclose(got, x[:, ::2, ::2])
+
+
 def tree(name, shape):
   """Returns {path: shape} of a network's parameters and BatchNorm statistics."""
   model = models.create(config_lib.Model(name=name, hidden=12), spec(shape=shape))
@@ -166,6 +190,7 @@ class TestInputSpec:
     ((1, 1), (2, 2), "SAME"),
     ((2, 3), (1, 1), ((1, 0), (0, 2))),
     ((2, 3), (1, 2), ((1, 0), (0, 2))),
+    ((3, 3), (2, 2), ((1, 1), (1, 1))),
   ],
 )
 @pytest.mark.parametrize(("size", "channels"), [((8, 8), 4), ((7, 6), 4), ((8, 8), 32)])

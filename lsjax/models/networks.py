@@ -35,6 +35,10 @@ _CONVOLUTIONS = {
   "gpu": gpu_conv.conv_general_dilated,
 }
 
+# Output i of a 3 x 3 convolution of stride 2 is then centred on input 2 i, as in the papers and as
+# the shortcut beside it. "SAME" pads an even size at its end alone: the centre is then 2 i + 1.
+_CENTRED = ((1, 1), (1, 1))
+
 _he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -137,12 +141,15 @@ class Network(nn.Module):
       axis_name=self.axis_name if self.sync_batch_norm else None,
     )
 
-  def conv(self, filters: int, stride: int = 1, size: int = 3) -> Layer:
+  def conv(
+    self, filters: int, stride: int = 1, size: int = 3, *, padding: cpu_conv.Padding = "SAME"
+  ) -> Layer:
     """Returns a convolution without bias, padded so that stride 1 keeps the image size."""
     return nn.Conv(
       filters,
       (size, size),
       strides=stride,
+      padding=padding,
       use_bias=False,
       dtype=self.dtype,
       kernel_init=_he_normal,
@@ -202,7 +209,7 @@ class ResNet(Network):
     return x.mean((1, 2))
 
   def _block(self, x: jax.Array, filters: int, stride: int, train: bool) -> jax.Array:
-    y = nn.relu(self.norm(train)(self.conv(filters, stride)(x)))
+    y = nn.relu(self.norm(train)(self.conv(filters, stride, padding=_CENTRED)(x)))
     y = self.norm(train)(self.conv(filters)(y))
     widen = filters - x.shape[-1]
     channels = (widen // 2, widen - widen // 2)
@@ -234,7 +241,7 @@ class ResNetV2(Network):
     keeps_shape = x.shape[-1] == 4 * filters and stride == 1
     shortcut = x if keeps_shape else self.conv(4 * filters, stride, size=1)(y)
     y = self.conv(filters, size=1)(y)
-    y = self.conv(filters, stride)(nn.relu(self.norm(train)(y)))
+    y = self.conv(filters, stride, padding=_CENTRED)(nn.relu(self.norm(train)(y)))
     return shortcut + self.conv(4 * filters, size=1)(nn.relu(self.norm(train)(y)))
 
 
