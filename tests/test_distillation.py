@@ -17,7 +17,7 @@ from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import checkpoints as checkpoints_lib
 from lsjax.runs import directory as directory_lib
-from lsjax.runs import execution, loading
+from lsjax.runs import digests, execution, loading
 from lsjax.training import devices as devices_lib
 from lsjax.training import loop, programs, setup, step
 from lsjax.training import teachers as training_teachers
@@ -425,7 +425,8 @@ class TestRefusals:
 
   def test_diverged(self, tmp_path, make_distillation, own):
     result = files.read_json(own / "result.json")
-    files.write_json(own / "result.json", result | {"status": "diverged"})
+    del result["sha256"]
+    files.write_json(own / "result.json", digests.sealed(result | {"status": "diverged"}))
     self.refused(make_distillation(**{"teacher.workdir": str(own)}), tmp_path, "status diverged")
 
   def test_unreadable_checkpoint(self, tmp_path, make_distillation, own):
@@ -438,8 +439,9 @@ class TestRefusals:
   def test_accuracy_differs(self, tmp_path, make_distillation, own):
     result = json.loads((own / "result.json").read_text())
     said = result["final"]["test"]["accuracy"]
+    del result["sha256"]
     result["final"]["test"]["accuracy"] = said + 1 / 360
-    files.write_json(own / "result.json", result)
+    files.write_json(own / "result.json", digests.sealed(result))
     config = make_distillation(**{"teacher.workdir": str(own)})
     self.refused(config, tmp_path, rf"{said:.6f} .* says {said + 1 / 360:.6f}")
 

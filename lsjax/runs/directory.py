@@ -11,7 +11,7 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import files, noise
-from lsjax.runs import environment, integrity, reading
+from lsjax.runs import contents, digests, environment, integrity, outcome, reading
 from lsjax.runs.checkpoints import CheckpointError, Checkpoints
 from lsjax.runs.reading import WorkdirError
 from lsjax.training import distributed, setup, step
@@ -31,15 +31,16 @@ def finished_result(
   """Returns the content of result.json of a run that has ended, None for a run still to do.
 
   Raises:
-    WorkdirError: if another config made the directory, naming the fields that differ, or if
-      config.json or result.json is damaged.
+    WorkdirError: if another config made the directory, naming the fields that differ, if
+      config.json or result.json is damaged, or if a file that the run reads has changed since.
   """
   workdir = files.path(workdir)
   config_hash = config_lib.config_hash(config)
   if not (workdir / "config.json").exists():
     reading.result_json(workdir, config_hash)  # must not be of another config
     return None
-  saved = config_lib.flatten(reading.config_json(workdir)["config"])
+  begun = reading.config_json(workdir)
+  saved = config_lib.flatten(begun["config"])
   asked = config_lib.flatten(config_lib.to_dict(config))
   differing = [
     f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
@@ -48,7 +49,10 @@ def finished_result(
   ]
   if differing:
     raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
-  return reading.result_json(workdir, config_hash)
+  result = reading.result_json(workdir, config_hash)
+  for file in (begun, result or {}):
+    contents.check(workdir, config, file.get("contents", {}))
+  return result
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int:
@@ -125,11 +129,14 @@ class RunDirectory:
     self.run, self.workdir = run, files.path(workdir)
     self.result: dict[str, Any] | None = None
     self.is_writer = distributed.is_first_process()
-    self._begin()
-    distributed.barrier("begun")
+    with distributed.failing_together():
+      self._begin()
+    saved = reading.config_json(self.workdir)
+    self._contents = contents.digests_of(run.config)
     self._facts: dict[str, str | int] = {
       "config_hash": config_lib.config_hash(run.config),
-      "inputs_sha256": integrity.json_sha256(reading.config_json(self.workdir)["inputs"]),
+      "inputs_sha256": digests.json_sha256(saved["inputs"]),
+      **{f"{field} sha256": digest for field, digest in self._contents.items()},
     }
     self.checkpoints = Checkpoints(self.workdir, keep=run.config.checkpoint.keep)
     self.step, self.state = 0, None
@@ -300,31 +307,9 @@ class RunDirectory:
 
   def _end(self, **status: Any) -> None:
     """Writes result.json from the logged rows alone."""
-    evaluations: dict[int, dict[str, Any]] = {}
-    for row in self.rows:
-      if row["split"] != "batches":
-        values = {k: v for k, v in row.items() if k not in ("step", "split")}
-        evaluations.setdefault(row["step"], {"step": row["step"]})[row["split"]] = values
-    history = list(evaluations.values())
-    validated = [row for row in history if "validation" in row]
-    run = self.run
-    self.result = {
-      **status,
-      "config_hash": config_lib.config_hash(run.config),
-      "final": history[-1] if status["status"] == "finished" else None,
-      # Among equally good steps `max` keeps the first.
-      "best": max(validated, key=lambda r: r["validation"]["accuracy"]) if validated else None,
-      "noise": {
-        "kind": run.noise_config.kind,
-        "asked_rate": run.noise_config.rate,
-        "includes_own_class": run.noise_config.includes_own_class,
-        "realised_rate": self._realised_rate(),
-        "sha256": run.noisy_labels.sha256(),
-      },
-      "num_train": run.sizes["train"],
-      "num_test": run.sizes["test"],
-      **environment.teachers_entry(run),
-    }
+    is_finished = status["status"] == "finished"
+    found = outcome.content(self.run, self.rows, self._realised_rate(), is_finished=is_finished)
+    self.result = digests.sealed({**status, **found, "contents": self._contents})
     if self.is_writer:
       files.write_json(self.workdir / "result.json", self.result)
     distributed.barrier("result written")

@@ -13,6 +13,7 @@ import jax
 
 import lsjax
 from lsjax import config as config_lib
+from lsjax.runs import contents
 from lsjax.training import distributed
 from lsjax.training.setup import PreparedRun
 
@@ -61,11 +62,16 @@ def check_data(run: PreparedRun) -> None:
 
 
 def description(run: PreparedRun) -> dict[str, Any]:
-  """Returns the content of config.json: config, hash, inputs, environment and teachers."""
+  """Returns the content of config.json: what the run is, what it reads and what ran it.
+
+  Raises:
+    ConfigError: if a file that the config names cannot be read.
+  """
   return {
     "config": config_lib.to_dict(run.config),
     "config_hash": config_lib.config_hash(run.config),
     "inputs": run.spec.to_json(),
+    "contents": contents.digests_of(run.config),
     "environment": {
       **versions(),
       "device": run.devices[0].device_kind,

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from lsjax.runs.digests import json_sha256
+
 # What a checkpoint says about its run: strings and integers by name.
 Facts = Mapping[str, str | int]
 
@@ -37,11 +39,6 @@ def arrays_sha256(tree: Any) -> str:
     digest.update(json.dumps([name, array.shape, array.dtype.name]).encode())
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
   return digest.hexdigest()
-
-
-def json_sha256(value: Any) -> str:
-  """Computes the SHA-256, in hexadecimal, of a value that JSON can hold."""
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def seal(state: Any, facts: Facts) -> dict[str, str | int]:

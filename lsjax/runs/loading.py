@@ -7,7 +7,7 @@ import flax.linen as nn
 
 from lsjax import config as config_lib
 from lsjax import files, models
-from lsjax.runs import integrity, reading
+from lsjax.runs import digests, reading
 from lsjax.runs.checkpoints import CheckpointError, Checkpoints
 from lsjax.training import step
 
@@ -56,7 +56,7 @@ def load_run(
     facts = checkpoints.facts(at_step) or {}
   finally:
     checkpoints.close()
-  own = (saved["config_hash"], integrity.json_sha256(saved["inputs"]))
+  own = (saved["config_hash"], digests.json_sha256(saved["inputs"]))
   if (facts.get("config_hash", own[0]), facts.get("inputs_sha256", own[1])) != own:
     raise CheckpointError(f"{workdir / 'config.json'} is not that of checkpoint {at_step}")
   return config, model, state.variables

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import files, noise
+from lsjax.runs import digests
 from lsjax.validation import UserError, one_line
 
 _RESULT_KEYS = ("status", "config_hash", "final", "best", "noise", "num_train", "num_test")
@@ -32,6 +34,9 @@ def config_json(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     raise WorkdirError(f"{path} cannot be read (its config is no object)") from error
   if hashlib.sha256(canonical.encode()).hexdigest()[:8] != content["config_hash"]:
     raise WorkdirError(f"{path} is damaged (its config does not have its config_hash)")
+  contents = content.get("contents", {})
+  if not isinstance(contents, dict) or not all(isinstance(v, str) for v in contents.values()):
+    raise WorkdirError(f"{path} is damaged (contents {contents!r})")
   return content
 
 
@@ -45,12 +50,21 @@ def result_json(
     config_hash: the hash of the run's config; None accepts any.
 
   Raises:
-    WorkdirError: one line that names the file, if it is damaged or of another config.
+    WorkdirError: one line that names the file, if it is damaged or of another config. It is
+      damaged if its fields do not have its digest, or if the digest is gone; one from before there
+      were digests is accepted.
   """
   path = files.path(workdir) / "result.json"
   if not path.exists():
     return None
   content = _json(path, _RESULT_KEYS)
+  try:
+    # A run that was begun with digests of its files ends with one of its result.
+    if not digests.is_sealed(content) and _begun_with_digests(path.parent):
+      raise ValueError("its sha256 is gone")
+  except ValueError as error:
+    why = f"{path} is damaged ({error}); remove it, and the run ends anew from its checkpoint"
+    raise WorkdirError(why) from error
   if config_hash not in (None, content["config_hash"]):
     raise WorkdirError(
       f"{path} is damaged or of another config (config_hash {content['config_hash']!r}, not "
@@ -64,6 +78,11 @@ def result_json(
     except (KeyError, TypeError, ValueError) as error:
       raise WorkdirError(f"{path} is damaged (no step and test accuracy in final)") from error
   return content
+
+
+def _begun_with_digests(workdir: pathlib.Path) -> bool:
+  path = workdir / "config.json"
+  return path.exists() and "contents" in config_json(workdir)
 
 
 def noise_npz(path: str | os.PathLike[str]) -> noise.NoisyLabels:

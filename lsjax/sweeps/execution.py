@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lsjax import data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
+from lsjax.runs import contents
 from lsjax.runs import directory as run_directory
 from lsjax.runs import execution as run_execution
 from lsjax.sweeps import plan
@@ -97,8 +98,9 @@ class Runner:
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
-    source = run.config.data
-    key = (source.name, source.path, source.data_dir, setup.given_labels(run.config))
+    source, given = run.config.data, setup.given_labels(run.config)
+    content = contents.digests_of(run.config).get("data.path")
+    key = (source.name, source.path, source.data_dir, given, content)
     if self._dataset is None or self._dataset[0] != key:
       self._dataset = (key, setup.load_dataset(run.config))
     workdirs = stages.teacher_workdirs(run.config, run.workdir)
