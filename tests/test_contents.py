@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lsjax import config as config_lib
 from lsjax import files, transition
 from lsjax.distillation import teachers
+from lsjax.reports import results
 from lsjax.runs import checkpoints as checkpoints_lib
 from lsjax.runs import contents, digests, execution, reading
 from lsjax.runs import directory as directory_lib
@@ -212,6 +213,21 @@ def test_a_changed_result_is_never_adopted(finished, change):
   path.unlink()
   execution.train_and_evaluate(config, workdir)
   assert path.read_text() == text
+
+
+def test_a_changed_result_is_in_no_report(tmp_path, finished):
+  config, workdir = finished
+  (tmp_path / "sweep").mkdir()
+  workdir = workdir.rename(tmp_path / "sweep" / config_lib.config_hash(config))
+  plan.write_index([plan.PlannedCell("one", (config,))], tmp_path / "sweep", "digits")
+  (cell,) = results.read(tmp_path / "sweep").cells
+  assert cell.results[0] == files.read_json(workdir / "result.json")
+  path = workdir / "result.json"
+  for text in (path.read_text().replace('"accuracy": 0.', '"accuracy": 0.9'), "{", "[3]"):
+    path.write_text(text)
+    with pytest.raises(results.ResultsError, match=r"result\.json is damaged") as caught:
+      results.read(tmp_path / "sweep")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_flipped_bit_in_a_result(finished):

@@ -15,6 +15,7 @@ import numpy as np
 
 from lsjax import files, methods
 from lsjax.reports.statistics import Summary, summarise
+from lsjax.runs import digests
 from lsjax.validation import UserError
 
 
@@ -286,7 +287,7 @@ def read(path: pathlib.Path) -> SweepResults:
   cells, environment = [], None
   for cell_name, config, runs in listed:
     workdirs = {run["seed"]: path / run["workdir"] for run in runs}
-    results = {seed: _read_json(workdir / "result.json") for seed, workdir in workdirs.items()}
+    results = {seed: _result(workdir) for seed, workdir in workdirs.items()}
     cells.append(CellResults(cell_name, config, workdirs, results))
     for workdir in workdirs.values():
       environment = environment or (_read_json(workdir / "config.json") or {}).get("environment")
@@ -299,6 +300,18 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     return files.read_rows(path) if path.exists() else []
   except ValueError:
     return []
+
+
+def _result(workdir: pathlib.Path) -> Any:
+  """Returns the content of a run's result.json, which has its digest; None if there is none."""
+  path = workdir / "result.json"
+  try:
+    content = _read_json(path)
+    if content is not None:
+      digests.is_sealed(content)
+  except (TypeError, ValueError) as error:
+    raise ResultsError(f"{path} is damaged ({error})") from error
+  return content
 
 
 def _read_json(path: pathlib.Path) -> Any:
