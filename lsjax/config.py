@@ -17,6 +17,8 @@ import ml_collections
 
 from lsjax import methods, validation
 from lsjax.sections import (  # noqa: F401 (re-exported)
+  LATER,
+  REDRAWN,
   STREAMED,
   Checkpoint,
   Config,
@@ -90,10 +92,30 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
   return dict(walk(nested, ""))
 
 
-def config_hash(config: Config) -> str:
-  """Returns the first 8 hexadecimal digits of the SHA-256 of the config's canonical JSON."""
-  canonical = json.dumps(flatten(to_dict(config)), sort_keys=True)
+def identity(nested: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what makes two configs the same: `flatten` without later fields at their defaults.
+
+  A config of an older version, which lacks the fields in `LATER`, and the same config of this
+  version are thus equal and have one hash.
+  """
+  defaults = flatten(to_dict(Config()))
+
+  def counts(name: str, value: Any) -> bool:
+    field = name.removeprefix("teacher.")
+    return field not in LATER or value != defaults[field]
+
+  return {name: value for name, value in flatten(nested).items() if counts(name, value)}
+
+
+def hash_of(nested: Mapping[str, Any]) -> str:
+  """Returns the hash of a config given as nested dictionaries; see `config_hash`."""
+  canonical = json.dumps(identity(nested), sort_keys=True)
   return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def config_hash(config: Config) -> str:
+  """Returns the first 8 hexadecimal digits of the SHA-256 of the JSON of a config's `identity`."""
+  return hash_of(to_dict(config))
 
 
 def fields() -> Mapping[str, Any]:
@@ -167,6 +189,10 @@ def _rules(c: Config) -> Iterator[Rule]:
   method = methods.METHODS[loss.name]
   corrects = method.needs == "transition"
   yield c.data.name == "npz" and not c.data.path, "data.path", f"data.name=npz {needs_path} a file"
+  for name in ("cluster_std", "points"):
+    is_changed = getattr(c.data, name) != getattr(Data(), name)
+    why = f"is for data.name=gaussians alone; leave it at {getattr(Data(), name)}"
+    yield is_changed and c.data.name != "gaussians", f"data.{name}", why
   yield (
     noise.kind == "file" and not noise.path,
     "noise.path",
@@ -252,9 +278,9 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
       f"must be {held_out}, {of_teacher}",
     )
     yield (
-      held_out > 0 and student.seed.data != seed,
+      (held_out > 0 or student.data.name in REDRAWN) and student.seed.data != seed,
       "seed.data",
-      f"must be {seed}, {of_teacher}: it chooses which examples are held out",
+      f"must be {seed}, {of_teacher}: it chooses the examples to train on",
     )
     for name in validation.hints(Noise):
       value = getattr(teacher.noise, name)

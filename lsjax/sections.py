@@ -13,6 +13,11 @@ DatasetName = Literal[
   "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians", "imagenet2012"
 ]
 STREAMED = ("imagenet2012",)  # read from disk while training instead of held in memory
+# Without a test split of their own: seed.data draws which images, or points, are for which.
+REDRAWN = ("digits", "gaussians")
+# Fields that came after 0.2.0. At their defaults they do not count in a config's hash, so that
+# older configs keep theirs.
+LATER = ("data.cluster_std", "data.points")
 NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
 ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56", "resnet_v2_50"]
 
@@ -31,9 +36,11 @@ class Data:
   validation_examples: Count = 0  # held out of the noisy training set
   crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
   flip: bool = False  # random horizontal flip
-  normalize: bool = True  # subtract the training mean, divide by the standard deviation
+  normalize: bool = True  # subtract the mean, divide by the standard deviation
   image_size: Positive = 224  # side of the crops, for data that is streamed
   workers: Count = 0  # processes that decode streamed images; 0: threads
+  cluster_std: Annotated[float, Range(0, open_low=True)] = 1.0  # of either class, for gaussians
+  points: Annotated[int, Range(2, 2**24 - 1)] = 2000  # to train on, for gaussians
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +107,7 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Seeds:
-  data: Seed = 0  # order of examples, augmentation, validation split
+  data: Seed = 0  # order of examples, augmentation, validation split; test split of REDRAWN data
   init: Seed = 0  # initial parameters
   noise: Seed = 0  # label noise
 

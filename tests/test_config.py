@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import hashlib
 import importlib
 import json
 import pathlib
@@ -128,6 +129,9 @@ def test_mutated_configs_are_refused_in_one_line():
     ({"loss.name": "backward_correction", "loss.alpha": 1.0}, "alpha must be below 1"),
     ({"loss.name": "forward_correction", "loss.transition": "noise"}, "noise.kind=none"),
     ({"optim.boundaries": (5, 3)}, "increase"),
+    ({"data.cluster_std": 0.1}, "data.cluster_std = 0.1: is for data.name=gaussians alone"),
+    ({"data.name": "npz", "data.path": "x", "data.points": 9}, "for data.name=gaussians alone"),
+    ({"data.name": "gaussians", "data.points": 1}, r"must be in \[2, 1.67772e\+07\]"),
     ({"optim.momentum": 1.0}, r"\[0, 1\)"),
     ({"train.num_steps": 2**24, "train.batch_size": 2**8}, "below 2"),
   ],
@@ -139,6 +143,23 @@ def test_messages(changes, message):
     nested[section][name] = value
   with pytest.raises(config_lib.ConfigError, match=message):
     config_lib.from_config_dict(nested)
+
+
+def test_later_fields_keep_older_hashes():
+  """At its default a field that came later is as if it were not there; otherwise it counts."""
+  nested = config_lib.to_dict(config_lib.Config())
+  assert {name for name in config_lib.flatten(nested) if name in config_lib.LATER} == {
+    *config_lib.LATER
+  }
+  older = {k: v for k, v in nested["data"].items() if f"data.{k}" not in config_lib.LATER}
+  older = nested | {"data": older}
+  plain = json.dumps(config_lib.flatten(older), sort_keys=True)
+  assert config_lib.hash_of(nested) == hashlib.sha256(plain.encode()).hexdigest()[:8]
+  assert config_lib.hash_of(older) == config_lib.hash_of(nested)
+  assert config_lib.identity(older) == config_lib.identity(nested)
+  tight = config_lib.Config(data=config_lib.Data(name="gaussians", cluster_std=0.1))
+  wide = config_lib.Config(data=config_lib.Data(name="gaussians"))
+  assert config_lib.config_hash(tight) != config_lib.config_hash(wide)
 
 
 def test_hash_depends_on_every_field():

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import requests
+from sklearn import datasets
 
 from lsjax import config as config_lib
 from lsjax import data
@@ -156,6 +157,39 @@ def test_digits_and_gaussians():
   points = data.load(config_lib.Data(name="gaussians"))
   bayes = (points.test_images.sum(1) < 0) == points.test_labels
   assert abs(bayes.mean() - 0.921) < 0.01  # Phi(sqrt 2)
+  tight = data.load(config_lib.Data(name="gaussians", cluster_std=0.1, points=500))
+  assert tight.train_images.shape == (500, 2)
+  assert tight.test_images.shape == (10_000, 2)
+  within = tight.test_images - np.where(tight.test_labels, -1, 1)[:, None]
+  np.testing.assert_allclose(within.std(0), 0.1, rtol=0.03)
+  assert abs(within.mean(0)).max() < 0.005
+
+
+@pytest.mark.parametrize("name", ["digits", "gaussians"])
+def test_redrawn_splits(name):
+  """A data seed draws the split; ids name the images; the normalisation is that of every draw."""
+  first, again, other = (data.load(config_lib.Data(name=name), seed=seed) for seed in (3, 3, 4))
+  np.testing.assert_array_equal(first.train_images, again.train_images)
+  np.testing.assert_array_equal(first.test_labels, again.test_labels)
+  assert not np.array_equal(first.train_images, other.train_images)
+  assert not np.array_equal(first.test_images, other.test_images)
+  assert first.normalization == other.normalization
+  for drawn in (first, other):
+    mean, std = drawn.normalization
+    np.testing.assert_allclose(mean, data.moments(drawn.train_images)[0], atol=0.1)
+    np.testing.assert_allclose(std, data.moments(drawn.train_images)[1], rtol=0.04)
+  images = [dict(zip(d.train_ids.tolist(), d.train_images)) for d in (first, other)]
+  common = images[0].keys() & images[1].keys()
+  assert all(np.array_equal(images[0][i], images[1][i]) for i in common)
+  # Points are drawn anew, so that none has the id of another draw's.
+  assert (len(common) > 1000) == (name == "digits")
+
+
+def test_every_digit_is_in_one_part():
+  digits = data.load(config_lib.Data(name="digits"), seed=7)
+  every = [image.tobytes() for image in (*digits.train_images, *digits.test_images)]
+  scikit = datasets.load_digits().images.astype(np.uint8)
+  assert sorted(every) == sorted(image.tobytes() for image in scikit)
 
 
 def test_moments():

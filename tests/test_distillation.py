@@ -510,6 +510,7 @@ class TestRefusals:
         "config.loss.transition = 'noise': needs label noise, but student.noise=none",
       ),
       ({"data.validation_examples": 5, "seed.data": 1}, "config.seed.data = 1: must be 0"),
+      ({"seed.data": 1}, "config.seed.data = 1: must be 0, as for the teacher: it chooses the ex"),
     ],
   )
   def test_bad_fields(self, make_distillation, changes, message):

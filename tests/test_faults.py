@@ -92,7 +92,7 @@ def test_nothing_is_trained_anew_when_no_checkpoint_can_be_read(tmp_path, make_c
 
 def test_a_pack_goes_on_from_different_steps(tmp_path, make_config):
   """One run's newest checkpoint is damaged: it goes on alone from the one before."""
-  configs = [make_config(**{"seed.data": seed}) for seed in range(3)]
+  configs = [make_config(**{"seed.init": seed}) for seed in range(3)]
   whole, broken = tmp_path / "whole", tmp_path / "broken"
 
   def run(pool):

@@ -13,7 +13,7 @@ from conftest import small
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax import files, sweep
+from lsjax import data, files, sweep
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import directory as directory_lib
@@ -221,6 +221,15 @@ class TestPacking:
   """
 
   @pytest.fixture
+  def make_config(self, tmp_path, make_config):
+    """Digits with one split for all data seeds, so that runs of several share a pack."""
+    digits = data.load(config_lib.Data(name="digits"))
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    np.savez(tmp_path / "digits.npz", **{name: getattr(digits, name) for name in names})
+    of_file = {"data.name": "npz", "data.path": str(tmp_path / "digits.npz")}
+    return lambda **changes: make_config(**of_file | changes)
+
+  @pytest.fixture
   def configs(self, make_config):
     return [
       make_config(**changes)
@@ -325,6 +334,47 @@ class TestPacking:
     assert plan.pack_key(make_distillation(**{"student.beta": 0.4})) == student
     assert plan.pack_key(make_distillation(**{"student.beta": 0.0})) != student
     assert plan.pack_key(make_distillation(**{"teacher.model.hidden": 8})) != student
+
+
+class TestRedrawnData:
+  """A pack holds one draw of a data set that seed.data draws; one program serves all draws."""
+
+  def test_keys(self, make_config):
+    one, other = (make_config(**{"seed.data": seed}) for seed in range(2))
+    assert plan.program_key(one) == plan.program_key(other)
+    assert plan.pack_key(one) != plan.pack_key(other)
+    assert setup.prepare(one).model == setup.prepare(other).model
+    fixed = [make_config(**{"data.name": "cifar10", "seed.data": seed}) for seed in range(2)]
+    assert plan.pack_key(fixed[0]) == plan.pack_key(fixed[1])
+
+  def test_runner_keeps_draws_apart(self, tmp_path, make_config, monkeypatch):
+    """Each run of a mixed list is bitwise what it is in a pack of its own draw alone."""
+    configs = [
+      make_config(**{"seed.data": seed, "seed.init": init})
+      for init, seed in ((0, 0), (0, 1), (1, 0), (1, 1))
+    ]
+    packs = []
+    original = execution.train_pack
+
+    def train_pack(runs, *args, **kwargs):
+      packs.append([run.config.seed.data for run in runs])
+      return original(runs, *args, **kwargs)
+
+    monkeypatch.setattr(execution, "train_pack", train_pack)
+    for name, chosen in (("mixed", configs), ("zero", configs[::2]), ("one", configs[1::2])):
+      runs = [plan.PlannedRun(c, tmp_path / name / config_lib.config_hash(c)) for c in chosen]
+      sweep_execution.Runner([], tqdm(disable=True)).train(runs)
+    assert packs == [[0, 0], [1, 1], [0, 0], [1, 1]]
+    for config in configs:
+      alone = tmp_path / ("one" if config.seed.data else "zero") / config_lib.config_hash(config)
+      mixed = tmp_path / "mixed" / config_lib.config_hash(config)
+      jax.tree.map(np.testing.assert_array_equal, parameters(mixed), parameters(alone))
+
+  def test_a_pack_of_two_draws_is_refused(self, tmp_path, make_config):
+    configs = [make_config(**{"seed.data": seed}) for seed in range(2)]
+    layout = devices_lib.Layout(tuple(devices_lib.choose(1)), width=2)
+    with pytest.raises(ValueError, match="share their images; the train images differ"):
+      packed(configs, tmp_path, layout)
 
 
 def run_sweep(config, directory, shard=(0, 1), on_call=None):

@@ -194,7 +194,7 @@ def test_methods_share_one_program(make_config):
     {"seed.noise": 3, "seed.data": 4, "noise.rate": 0.4, "loss.cross_entropy_steps": 1},
   ):
     other = setup.prepare(make_config(**changes))
-    assert plan.pack_key(other.config) == plan.pack_key(config)
+    assert plan.program_key(other.config) == plan.program_key(config)
     split = other.splits["train"]
     state = step.init_state(other.model, split.images[:1], other.hparams.optim, 0)
     placed = (layout.place([x]) for x in (state, split.examples, split.labels, other.hparams))
@@ -388,7 +388,7 @@ def held_bytes(runs, layout):
 
 def test_memory_of_a_pack(make_config):
   """One more run costs its state, examples, labels and hyper-parameters; the images are shared."""
-  runs = [setup.prepare(make_config(**{"seed.data": seed})) for seed in range(4)]
+  runs = [setup.prepare(make_config(**{"seed.noise": seed})) for seed in range(4)]
   held = {
     width: held_bytes(runs[:width], devices_lib.Layout(tuple(jax.devices()[:1]), width=width))
     for width in (1, 2, 4)

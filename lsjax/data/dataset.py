@@ -19,6 +19,8 @@ class Dataset:
     num_classes: number of classes L.
     label_sets: further integer labels [N] of the training images by name, for instance those of
       an annotator or a crawler.
+    normalization: (mean, standard deviation) as `moments` returns them, by which networks
+      normalise; None for those of the training images.
   """
 
   train_images: np.ndarray
@@ -28,6 +30,7 @@ class Dataset:
   test_labels: np.ndarray
   num_classes: int
   label_sets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def remarks(dataset: Dataset, given_labels: str = "") -> list[str]:

@@ -1,13 +1,15 @@
 """Data sets by name: `load`, and the two that need no file."""
 
+import math
+
 import numpy as np
 
 from lsjax import config as config_lib
 from lsjax.data import npz, tfds
-from lsjax.data.dataset import Dataset
+from lsjax.data.dataset import Dataset, moments
 
 
-def load(section: config_lib.Data, *, given_labels: str = "") -> Dataset:
+def load(section: config_lib.Data, *, given_labels: str = "", seed: int = 0) -> Dataset:
   """Loads the in-memory data set that a data section names.
 
   Args:
@@ -15,6 +17,7 @@ def load(section: config_lib.Data, *, given_labels: str = "") -> Dataset:
       opened by `streams.open_split`.
     given_labels: the name of the noisy labels to train on, if the data set has them; "" if noise
       is to be drawn. If it names the train_labels of an npz file, the clean labels are unknown.
+    seed: the seed of the split, or of the points, for data sets in `config.REDRAWN`.
 
   Returns:
     The data set. The arrays of an npz file are checked: shapes agree, no split is empty, and
@@ -26,34 +29,64 @@ def load(section: config_lib.Data, *, given_labels: str = "") -> Dataset:
   """
   match section.name:
     case "digits":
-      return digits()
+      return digits(seed)
     case "gaussians":
-      return gaussians()
+      return gaussians(seed, std=section.cluster_std, count=section.points)
     case "npz":
       return npz.load(section.path, given_labels)
     case name:
       return tfds.load(name, section.data_dir)
 
 
-def digits() -> Dataset:
-  """Loads scikit-learn's 1,797 handwritten digits, 8 x 8 pixels: 1,437 to train, 360 to test."""
+def digits(seed: int = 0) -> Dataset:
+  """Loads scikit-learn's 1,797 handwritten digits, 8 x 8 pixels: 1,437 to train, 360 to test.
+
+  The data set has no test split of its own, so that the seed draws one; the ids are the positions
+  of the images in scikit-learn's order. Networks normalise by the moments of all 1,797 images,
+  which are the same for every split: runs of all seeds share one compiled program.
+
+  Args:
+    seed: the seed of the split.
+  """
   from sklearn import datasets
 
   bunch = datasets.load_digits()
   images, labels = bunch.images.astype(np.uint8)[..., None], bunch.target
-  order = np.random.RandomState(0).permutation(len(images))  # NumPy never changes its numbers
+  order = np.random.RandomState(seed).permutation(len(images))  # NumPy never changes its numbers
   train, test = order[360:], order[:360]
-  return Dataset(images[train], labels[train], train, images[test], labels[test], 10)
+  return Dataset(
+    train_images=images[train],
+    train_labels=labels[train],
+    train_ids=train,
+    test_images=images[test],
+    test_labels=labels[test],
+    num_classes=10,
+    normalization=moments(images),
+  )
 
 
-def gaussians() -> Dataset:
-  """Draws 2,000 training and 10,000 test points from two unit-variance Gaussians in the plane.
+def gaussians(seed: int = 0, *, std: float = 1.0, count: int = 2000) -> Dataset:
+  """Draws training points and 10,000 test points from two Gaussians in the plane.
 
   Class 0 is centred at (1, 1) and class 1 at (-1, -1), so that the line x + y = 0 is the Bayes
-  boundary (claim C7 of the paper). The points are the same in every call.
+  boundary (claim C7 of the paper). Networks normalise by the moments of this distribution, mean 0
+  and variance 1 + std^2, which are the same for every draw.
+
+  Args:
+    seed: the seed of the points.
+    std: the standard deviation of either class in every direction.
+    count: the number of training points N. Their ids are seed * N to seed * N + N - 1.
   """
-  random = np.random.RandomState(0)
-  labels = random.randint(0, 2, 12_000)
-  points = random.standard_normal((12_000, 2)) + np.where(labels, -1.0, 1.0)[:, None]
-  points = points.astype(np.float32)
-  return Dataset(points[:2000], labels[:2000], np.arange(2000), points[2000:], labels[2000:], 2)
+  random = np.random.RandomState(seed)
+  labels = random.randint(0, 2, count + 10_000)
+  centres = np.where(labels, -1.0, 1.0)[:, None]
+  points = (std * random.standard_normal((len(labels), 2)) + centres).astype(np.float32)
+  return Dataset(
+    train_images=points[:count],
+    train_labels=labels[:count],
+    train_ids=seed * count + np.arange(count),
+    test_images=points[count:],
+    test_labels=labels[count:],
+    num_classes=2,
+    normalization=((0.0, 0.0), (math.sqrt(1 + std**2),) * 2),
+  )

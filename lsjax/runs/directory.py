@@ -40,8 +40,8 @@ def finished_result(
     reading.result_json(workdir, config_hash)  # must not be of another config
     return None
   begun = reading.config_json(workdir)
-  saved = config_lib.flatten(begun["config"])
-  asked = config_lib.flatten(config_lib.to_dict(config))
+  saved = config_lib.identity(begun["config"])
+  asked = config_lib.identity(config_lib.to_dict(config))
   differing = [
     f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
     for name in {**saved, **asked}

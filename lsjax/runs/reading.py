@@ -1,7 +1,5 @@
 """Reading the small files of a run, none of which is believed before it is checked."""
 
-import hashlib
-import json
 import os
 import pathlib
 from typing import Any
@@ -29,10 +27,10 @@ def config_json(workdir: str | os.PathLike[str]) -> dict[str, Any]:
   path = files.path(workdir) / "config.json"
   content = _json(path, ("config", "config_hash", "inputs"))
   try:
-    canonical = json.dumps(config_lib.flatten(content["config"]), sort_keys=True)
+    config_hash = config_lib.hash_of(content["config"])
   except AttributeError as error:
     raise WorkdirError(f"{path} cannot be read (its config is no object)") from error
-  if hashlib.sha256(canonical.encode()).hexdigest()[:8] != content["config_hash"]:
+  if config_hash != content["config_hash"]:
     raise WorkdirError(f"{path} is damaged (its config does not have its config_hash)")
   contents = content.get("contents", {})
   if not isinstance(contents, dict) or not all(isinstance(v, str) for v in contents.values()):

@@ -1,5 +1,6 @@
 """What a sweep would do, and how long it would take by a few timed calls."""
 
+import collections
 import dataclasses
 import pathlib
 import tempfile
@@ -90,7 +91,7 @@ def dry_run(planned: Sequence[PlannedCell], directory: pathlib.Path, shard: tupl
   programs: dict[Any, list[PlannedRun]] = {}
   for run in distinct.values():
     if run.steps_left:
-      programs.setdefault(plan.pack_key(run.config), []).append(run)
+      programs.setdefault(plan.program_key(run.config), []).append(run)
   lines.append(
     f"{len(planned)} cells, {len(all_runs)} distinct runs; in shard {shard[0]}/{shard[1]} with "
     f"the teachers it needs {len(distinct)}, of which {sum(map(len, programs.values()))} are left"
@@ -102,7 +103,9 @@ def dry_run(planned: Sequence[PlannedCell], directory: pathlib.Path, shard: tupl
     ordinary = dataclasses.replace(first, teacher=None, student=None)
     seconds = time_run(setup.prepare(ordinary), layout)
     left = sum(run.steps_left for run in runs) / first.train.num_steps
-    work = -(-len(runs) // layout.capacity) * left / len(runs) * seconds.pack
+    alike = collections.Counter(plan.pack_key(run.config) for run in runs)
+    packs = sum(-(-count // layout.capacity) for count in alike.values())
+    work = packs * left / len(runs) * seconds.pack
     work += len(runs) * seconds.files
     total += seconds.compile + work
     kind = "students" if first.student else "ordinary"

@@ -98,9 +98,9 @@ class Runner:
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
-    source, given = run.config.data, setup.given_labels(run.config)
+    given, seed = setup.given_labels(run.config), plan.dataset_seed(run.config)
     content = contents.digests_of(run.config).get("data.path")
-    key = (source.name, source.path, source.data_dir, given, content)
+    key = (run.config.data, given, seed, content)
     if self._dataset is None or self._dataset[0] != key:
       self._dataset = (key, setup.load_dataset(run.config))
     workdirs = stages.teacher_workdirs(run.config, run.workdir)

@@ -151,7 +151,17 @@ def has_teacher(run: PlannedRun) -> bool:
   return True
 
 
-def pack_key(config: config_lib.Config) -> tuple[config_lib.Config, str]:
+def dataset_seed(config: config_lib.Config) -> int:
+  """Returns the data seed of a run whose data set depends on it; 0 for every other run."""
+  return config.seed.data if config.data.name in config_lib.REDRAWN else 0
+
+
+def pack_key(config: config_lib.Config) -> tuple[Any, ...]:
+  """Returns what runs must have in common to train at once: a program and the data set."""
+  return (*program_key(config), dataset_seed(config))
+
+
+def program_key(config: config_lib.Config) -> tuple[config_lib.Config, str]:
   """Returns what runs must have in common for one program to train them.
 
   It is the loss function and the config without the fields that only change arrays: seeds,

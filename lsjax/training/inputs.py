@@ -1,5 +1,6 @@
 """What a training loop takes batches and evaluations from: device memory, or a stream."""
 
+import itertools
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -61,10 +62,16 @@ def create(slots: Sequence[PreparedRun], layout: devices.Layout, model: nn.Modul
 
   Raises:
     ConfigError: for streamed data in a pack of several runs.
+    ValueError: if the runs' images differ, as those of different data seeds may do.
   """
   if isinstance(slots[0], StreamedRun):
     return StreamedInputs(slots[0], layout, model)
-  return InMemoryInputs([run for run in slots if isinstance(run, InMemoryRun)], layout, model)
+  runs = [run for run in slots if isinstance(run, InMemoryRun)]
+  for run, name in itertools.product(runs, ("train", "test")):
+    own, common = run.splits[name].source, runs[0].splits[name].source
+    if own is not common and not np.array_equal(own, common):
+      raise ValueError(f"the runs of a pack must share their images; the {name} images differ")
+  return InMemoryInputs(runs, layout, model)
 
 
 @lru_cache(maxsize=64)

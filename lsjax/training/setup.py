@@ -150,7 +150,7 @@ def load_dataset(config: config_lib.Config) -> data.Dataset:
   field = "path" if section.name == "npz" else "data_dir"
   source = f"data.{field}", getattr(section, field)
   with naming(*source):
-    dataset = data.load(section, given_labels=given)
+    dataset = data.load(section, given_labels=given, seed=config.seed.data)
   if given and given not in dataset.label_sets:
     known = ", ".join(sorted(dataset.label_sets)) or "none"
     raise ConfigError("noise.labels", given, f"not in {section.name}, which has: {known}")
@@ -199,8 +199,9 @@ def prepare(
   noise_config, seed = _noise_of(config, teachers)
   noisy_labels = _noisy_labels(noise_config, seed, dataset)
   splits = splits_lib.make(config, dataset, noisy_labels)
-  mean, std = data.moments(dataset.train_images) if config.data.normalize else ((0.0,), (1.0,))
   images = dataset.train_images
+  moments = dataset.normalization or data.moments(images)
+  mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
   arrays = matrices.method_arrays(config.loss, noisy_labels.transition, dataset.num_classes)
   run = InMemoryRun(
