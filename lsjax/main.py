@@ -7,7 +7,8 @@ Several processes are one job with --distributed, or when the environment says s
 them writes. When one of them dies the others end.
 
 Exit status: 0 done, 2 bad input (one line on stderr, nothing written), 3 diverged, 4 another
-process of the job was lost, 143 stopped by SIGTERM with a checkpoint saved (130 by Ctrl-C).
+process of the job was lost or never came, 143 stopped by SIGTERM with a checkpoint saved (130 by
+Ctrl-C).
 """
 
 import os
@@ -57,10 +58,10 @@ def main(argv: Sequence[str]) -> None:
     # A normal exit, unlike `cli.fail`: the processes of a job end together.
     print(cli.line(f"{stopped}; the same command resumes it"), file=sys.stderr)
     sys.exit(128 + stopped.signum)
+  except distributed.PeerLostError as error:
+    cli.fail(cli.PEER_LOST, str(error))
   except (jax.errors.JaxRuntimeError, ValueError) as error:
-    # A collective on CPUs that fails while it is dispatched comes as a ValueError.
-    is_runtime = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
-    if jax.process_count() == 1 or not is_runtime:
+    if not distributed.is_peer_lost(error):
       raise
     cli.fail(cli.PEER_LOST, f"another process of the job was lost ({str(error)[:200]})")
   if distributed.is_first_process():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -17,8 +18,10 @@ import pytest
 from configs import digits_noisy
 from lsjax import config as config_lib
 from lsjax import files
+from lsjax.runs import checkpoints as checkpoints_lib
+from lsjax.runs import directory as directory_lib
 from lsjax.runs import execution, loading
-from lsjax.training import distributed
+from lsjax.training import distributed, setup
 from lsjax.validation import UserError
 
 HEARTBEAT_SECONDS = 10
@@ -71,6 +74,116 @@ def test_bad_environment(changes, message):
   environment = {k: v for k, v in {**good, **changes}.items() if v is not None}
   with pytest.raises(UserError, match=message):
     distributed.arguments(False, environment)
+
+
+LOST = "UNKNOWN: Gloo AllGather failed: Connection reset by peer"
+
+
+def raising(*errors):
+  """Returns a function that raises an error whose causes are the others."""
+
+  def fail(*_, **__):
+    last = errors[-1]
+    for error in reversed(errors[:-1]):
+      try:
+        raise error from last
+      except Exception as caught:
+        last = caught
+    raise last
+
+  return fail
+
+
+@pytest.fixture
+def in_a_job(monkeypatch):
+  """As in a job of two processes, for what does not talk to the other one."""
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+
+@pytest.mark.parametrize(
+  ("error", "kind"),
+  [
+    (jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: Barrier timed out"), distributed.PeerLostError),
+    (jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect"), distributed.PeerLostError),
+    (jax.errors.JaxRuntimeError("INVALID_ARGUMENT: task 5 of 2"), UserError),
+    (ValueError("coordinator_address should be defined."), UserError),
+    (RuntimeError("should be called before any JAX computations"), UserError),
+  ],
+)
+def test_processes_that_do_not_meet(monkeypatch, error, kind):
+  """Only that they never came may be better after a new start, which is what the kind says."""
+  monkeypatch.setattr(jax.distributed, "initialize", raising(error))
+  monkeypatch.setattr(jax.config, "update", lambda *_: None)  # of the whole process
+  monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
+  environment = {"LSJAX_NUM_PROCESSES": "2", "LSJAX_PROCESS_ID": "1"}
+  with pytest.raises(UserError, match="the processes did not meet") as caught:
+    distributed.initialize(False, environment | {"LSJAX_COORDINATOR": "127.0.0.1:1"})
+  assert type(caught.value) is kind
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("errors", "is_lost"),
+  [
+    ((jax.errors.JaxRuntimeError("ABORTED: heartbeat"),), True),
+    ((ValueError(LOST),), True),
+    ((OSError("of Orbax"), RuntimeError("of its thread"), ValueError(LOST)), True),
+    ((OSError(28, "No space left on device"),), False),
+    ((ValueError("of TensorStore"), KeyError("x")), False),
+  ],
+)
+@pytest.mark.parametrize("method", ["save", "wait", "restore"])
+def test_a_peer_lost_in_a_barrier_of_orbax(
+  tmp_path, monkeypatch, in_a_job, errors, is_lost, method
+):
+  """It is no fault of the disk: the same start of all may go well."""
+  monkeypatch.setattr(checkpoints_lib.ocp, "CheckpointManager", lambda *_, **__: manager)
+  manager = types.SimpleNamespace(all_steps=lambda: [3], latest_step=lambda: 2)
+  manager.save = manager.wait_until_finished = raising(*errors)
+  one = checkpoints_lib.Checkpoints(tmp_path, keep=1)
+  monkeypatch.setattr(one, "_seal", raising(*errors))
+  state = {"x": np.zeros(3)}
+  call = {
+    "save": lambda: one.save(3, state), "wait": one.wait, "restore": lambda: one.restore(3, state)
+  }[method]  # fmt: skip
+  with pytest.raises(UserError) as caught:
+    call()
+  kind = distributed.PeerLostError if is_lost else checkpoints_lib.CheckpointError
+  assert type(caught.value) is kind
+  assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_a_job_of_one_process_is_nobody_elses():
+  assert not distributed.is_peer_lost(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED"))
+
+
+def test_a_lost_peer_is_not_told_of_it(monkeypatch, in_a_job):
+  monkeypatch.setattr(distributed, "_gather", lambda value: 1 / 0)
+  with pytest.raises(distributed.PeerLostError, match="gone"), distributed.failing_together():
+    raise distributed.PeerLostError("gone")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_directory_that_the_first_process_cannot_begin(
+  tmp_path, monkeypatch, in_a_job, make_config, index
+):
+  """The others hear of it; they would wait in the next barrier until they take it for dead."""
+  monkeypatch.setattr(jax, "process_index", lambda: index)
+  prepared = setup.prepare(make_config(**{"train.num_devices": 0}))
+  (tmp_path / "noise.npz").write_bytes(b"of another program")
+  told = []
+
+  def gather(value):
+    told.append(value)
+    return [value or "noise.npz cannot be read", None]
+
+  monkeypatch.setattr(distributed, "_gather", gather)
+  monkeypatch.setattr(distributed, "_linger", lambda: None)
+  message = "noise.npz cannot be read" if index == 0 else "^process 0 of the job: noise.npz cannot"
+  with pytest.raises(UserError, match=message):
+    directory_lib.RunDirectory(prepared, tmp_path)
+  assert len(told) == 1
+  assert (told[0] is None) == (index == 1)
 
 
 def start(workdir, *, processes, devices, logs):
@@ -193,7 +306,19 @@ def free_port():
     return free.getsockname()[1]
 
 
-def start_job(workdir, flags, *, cwds=(ROOT, ROOT), port=None, places=(0, 1), **environment):
+MAIN = ("-m", "lsjax.main")
+
+
+def start_job(
+  workdir,
+  flags,
+  *,
+  cwds=(ROOT, ROOT),
+  port=None,
+  places=(0, 1),
+  program=MAIN,
+  **environment,
+):
   """Starts processes of a job of two, each with its own flags and directory."""
   env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
   env |= {"LSJAX_COORDINATOR": f"127.0.0.1:{port or free_port()}", "LSJAX_NUM_PROCESSES": "2"}
@@ -201,7 +326,7 @@ def start_job(workdir, flags, *, cwds=(ROOT, ROOT), port=None, places=(0, 1), **
   return [
     subprocess.Popen(
       [
-        *(sys.executable, "-m", "lsjax.main", f"--config={ROOT}/configs/digits_noisy.py"),
+        *(sys.executable, *program, f"--config={ROOT}/configs/digits_noisy.py"),
         *(*ARGS, f"--workdir={workdir}", *flags[i]),
       ],
       cwd=cwds[i],
@@ -321,3 +446,50 @@ def test_a_lost_process_ends_the_other_in_one_line(tmp_path, victim, signum):
   assert len(lines) == 1, errors
   assert lines[0].startswith("lsjax: another process of the job was lost")
   assert took < 2 * HEARTBEAT_SECONDS + 30
+
+
+# Runs the command, in which the second process ends without a word before it saves.
+DYING = """
+import os
+from lsjax import main
+from lsjax.runs import checkpoints
+save = checkpoints.Checkpoints.save
+def dying(self, *args, **kwargs):
+  if os.environ["LSJAX_PROCESS_ID"] == "1":
+    os._exit(9)
+  save(self, *args, **kwargs)
+checkpoints.Checkpoints.save = dying
+main.run()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_lost_while_a_checkpoint_is_written(tmp_path):
+  """The other one waits for it in Orbax, whose error is told as what it is."""
+  statuses, errors = run_job(tmp_path / "run", [[], []], program=("-c", DYING))
+  assert statuses == [4, 9], errors
+  (line,) = error_lines(errors[0].replace("\r", "\n"))
+  assert "another process of the job was lost" in line
+
+
+@pytest.mark.slow
+def test_a_damaged_directory_ends_all_processes(tmp_path):
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run/noise.npz").write_bytes(b"of another program")
+  begin = time.monotonic()
+  statuses, errors = run_job(tmp_path / "run", [[], []])
+  assert time.monotonic() - begin < 60
+  assert statuses == [2, 2], errors
+  for index, lines in enumerate(map(error_lines, errors)):
+    (line,) = lines
+    assert ("process 0 of the job: " in line) == (index == 1)
+    assert "noise.npz cannot be read" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_process_that_waits_in_vain(tmp_path, place):
+  """Status 4, which a cluster may answer by a new start."""
+  statuses, errors = run_job(tmp_path, [[], []], places=(place,), LSJAX_START_SECONDS="5")
+  assert statuses == [4], errors
+  assert len(errors[0].strip().splitlines()) == 1

@@ -242,21 +242,30 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _reading(self, at_step: int) -> Iterator[None]:
-    """Turns any error of the block into a `CheckpointError` about a checkpoint."""
+    """Turns an error of the block into a `CheckpointError` about a checkpoint, or a lost peer."""
     try:
       yield
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
+      _check_peers(error)
       raise CheckpointError(
         f"{self.directory / str(at_step)} cannot be read ({one_line(error)})"
       ) from error
 
   @contextlib.contextmanager
   def _writing(self) -> Iterator[None]:
-    """Turns any error of the block into a `CheckpointError`."""
+    """Turns an error of the block into a `CheckpointError`, or that of a lost peer."""
     try:
       yield
     except Exception as error:  # threads report a full disk by many kinds of error
+      _check_peers(error)
       raise CheckpointError(f"{self.directory} cannot be written ({one_line(error)})") from error
+
+
+def _check_peers(error: Exception) -> None:
+  """Raises `PeerLostError` for an error of a barrier at which another process did not arrive."""
+  if distributed.is_peer_lost(error):
+    why = f"another process of the job was lost ({one_line(error)})"
+    raise distributed.PeerLostError(why) from error
 
 
 @functools.cache

@@ -214,13 +214,13 @@ class RunDirectory:
 
     path = self.workdir / "metrics.jsonl"
     self.rows: list[dict[str, Any]] = []
-    if path.exists():
-      try:
-        self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
-      except (ValueError, KeyError) as error:
-        raise WorkdirError(f"{path} is damaged ({error})") from error
-    self._check_rows(path)
-    distributed.barrier("logs read")
+    with distributed.failing_together():  # nor does the first process write before all have read
+      if path.exists():
+        try:
+          self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
+        except (ValueError, KeyError) as error:
+          raise WorkdirError(f"{path} is damaged ({error})") from error
+      self._check_rows(path)
     if not self.is_writer:
       return
     self.metrics_file = files.Rows(path, self.rows)

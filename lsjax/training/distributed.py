@@ -24,6 +24,32 @@ START_SECONDS = 300
 _OWN = ("LSJAX_COORDINATOR", "LSJAX_NUM_PROCESSES", "LSJAX_PROCESS_ID")
 
 
+class PeerLostError(UserError):
+  """Another process of the job was lost or never came: a new start of all of them may help."""
+
+
+# How JAX's runtime says that the job itself is described wrongly, which no new start mends.
+_WRONG_JOB = "INVALID_ARGUMENT"
+
+
+def is_peer_lost(error: BaseException | None) -> bool:
+  """Returns whether an error of this process means that another process of the job is gone.
+
+  It does if it came from a message between processes, itself or as the cause of an error of Orbax.
+  """
+  if jax.process_count() == 1:
+    return False
+  seen: set[int] = set()
+  while error is not None and id(error) not in seen:
+    # A collective on CPUs that fails while it is dispatched comes as a ValueError.
+    is_from_gloo = isinstance(error, ValueError) and "Gloo" in str(error)
+    if isinstance(error, (jax.errors.JaxRuntimeError, PeerLostError)) or is_from_gloo:
+      return True
+    seen.add(id(error))
+    error = error.__cause__ or error.__context__
+  return False
+
+
 def arguments(asked: bool, environment: Mapping[str, str]) -> dict[str, Any] | None:
   """Returns the arguments of `jax.distributed.initialize`; None for a job of one process.
 
@@ -69,7 +95,8 @@ def initialize(asked: bool, environment: Mapping[str, str]) -> None:
   """Starts JAX's multi-host runtime if the job has several processes; else does nothing.
 
   Raises:
-    validation.UserError: one line, if the others cannot be found or reached.
+    PeerLostError: one line, if the others do not come in time.
+    validation.UserError: one line, if the job is described wrongly or its port is taken.
   """
   found = arguments(asked, environment)
   if found is None:
@@ -87,7 +114,10 @@ def initialize(asked: bool, environment: Mapping[str, str]) -> None:
       **found, initialization_timeout=start, heartbeat_timeout_seconds=heartbeat
     )
   except Exception as error:  # JAX and gRPC raise many kinds
-    raise UserError(f"--distributed: the processes did not meet ({one_line(error)})") from error
+    is_runtime = isinstance(error, jax.errors.JaxRuntimeError)
+    is_wrong = not is_runtime or str(error).startswith(_WRONG_JOB)
+    kind = UserError if is_wrong else PeerLostError
+    raise kind(f"--distributed: the processes did not meet ({one_line(error)})") from error
 
 
 def _check_port(coordinator: str) -> None:
@@ -168,11 +198,14 @@ def failing_together() -> Iterator[None]:
   """Runs a block that may fail in one process; then it fails in all, which would wait for ever.
 
   Raises:
+    PeerLostError: at once, if it is the process's own error.
     UserError: the process's own error, or one that names the process that failed.
   """
   own: UserError | OSError | None = None
   try:
     yield
+  except PeerLostError:
+    raise  # there is nobody to tell
   except (UserError, OSError) as error:
     own = error
   failures = _gather(str(own) if own else None) if jax.process_count() > 1 else []
