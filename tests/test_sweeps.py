@@ -1,5 +1,6 @@
 """Sweeps: cells, packing that changes nothing, resuming, shards and one diverged run."""
 
+import dataclasses
 import pathlib
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from conftest import small
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax import data, files, sweep
+from lsjax import data, files, shipped, sweep
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import directory as directory_lib
@@ -102,6 +103,34 @@ class TestPlan:
     other = [{"name": few[0]["name"], "changes": {"loss.alpha": 0.3}}]
     with pytest.raises(UserError, match="occurs twice with different changes"):
       cells.union(few, other)
+
+  def test_boundaries_do_not_depend_on_the_base(self):
+    """On any data's base they are the same runs, with nothing that would move the boundary."""
+    listed = [
+      *cells.boundaries((0.1, 0.9), rate=0.05, cluster_std=0.1),
+      *cells.boundaries((0.1,), rate=0.4, cluster_std=1.0),
+    ]
+    assert [cell["name"] for cell in listed] == [
+      "2-D, sigma 0.1: CE, no noise",
+      "2-D, sigma 0.1: CE, one-sided noise 0.05",
+      "2-D, sigma 0.1: LS 0.1, one-sided noise 0.05",
+      "2-D, sigma 0.1: LS 0.9, one-sided noise 0.05",
+      "2-D, sigma 1: CE, no noise",
+      "2-D, sigma 1: CE, one-sided noise 0.4",
+      "2-D, sigma 1: LS 0.1, one-sided noise 0.4",
+    ]
+    runs = []
+    for name in ("digits_noisy", "cifar_noisy"):
+      sweep_config = make_sweep(listed, seeds=1)
+      sweep_config.base = shipped.load(name, "cross_entropy")
+      runs.append([cell.runs[0] for cell in plan.plan(sweep_config)])
+    for one, other in zip(*runs):
+      for section in ("data", "noise", "loss", "optim", "checkpoint"):
+        assert getattr(one, section) == getattr(other, section)
+      assert one.train == dataclasses.replace(other.train, log_every=one.train.log_every)
+      assert (one.optim.weight_decay, one.model.name) == (0, "linear")
+    assert [run.data.cluster_std for run in runs[0]] == [0.1] * 4 + [1.0] * 3
+    assert [run.noise.rate for run in runs[0]] == [0, 0.05, 0.05, 0.05, 0, 0.4, 0.4]
 
   def test_candidates(self, tmp_path):
     """The other points of the grid, named by their values, and sweep.json says whose they are."""
@@ -369,6 +398,11 @@ class TestRedrawnData:
       alone = tmp_path / ("one" if config.seed.data else "zero") / config_lib.config_hash(config)
       mixed = tmp_path / "mixed" / config_lib.config_hash(config)
       jax.tree.map(np.testing.assert_array_equal, parameters(mixed), parameters(alone))
+
+  def test_few_runs_leave_no_slot_idle(self, tmp_path, make_config):
+    run = plan.PlannedRun(make_config(), tmp_path)
+    widths = [sweep_execution.layout_for(run, count).width for count in (1, 4, 5, 32, 100)]
+    assert widths == [1, 1, 2, 8, 8]  # on four devices
 
   def test_a_pack_of_two_draws_is_refused(self, tmp_path, make_config):
     configs = [make_config(**{"seed.data": seed}) for seed in range(2)]

@@ -99,11 +99,11 @@ def dry_run(planned: Sequence[PlannedCell], directory: pathlib.Path, shard: tupl
   total = 0.0
   for runs in programs.values():
     first = runs[0].config
-    layout = layout_for(runs[0])
+    alike = collections.Counter(plan.pack_key(run.config) for run in runs)
+    layout = layout_for(runs[0], max(alike.values()))
     ordinary = dataclasses.replace(first, teacher=None, student=None)
     seconds = time_run(setup.prepare(ordinary), layout)
     left = sum(run.steps_left for run in runs) / first.train.num_steps
-    alike = collections.Counter(plan.pack_key(run.config) for run in runs)
     packs = sum(-(-count // layout.capacity) for count in alike.values())
     work = packs * left / len(runs) * seconds.pack
     work += len(runs) * seconds.files

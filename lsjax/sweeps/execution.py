@@ -1,6 +1,7 @@
 """Training the runs of a sweep, packed, while other processes may train others of them."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -25,10 +26,18 @@ from lsjax.training.teachers import FrozenTeacher
 _PATIENCE = 1.0
 
 
-def layout_for(run: PlannedRun) -> devices.Layout:
-  """Returns the layout of packs of such runs on all devices."""
+def layout_for(run: PlannedRun, count: int) -> devices.Layout:
+  """Returns the layout of packs of so many runs like this one, on all devices.
+
+  Where a device trains its runs one after another, an idle slot costs as much as a run, so that
+  there are no more slots than few runs need. A run's numbers do not depend on that.
+  """
   is_convolutional = run.config.model.name in models.CONVOLUTIONAL
-  return devices.packed_layout(devices.choose(0), is_convolutional)
+  layout = devices.packed_layout(devices.choose(0), is_convolutional)
+  if layout.packing == "sequential":
+    needed = -(-count // len(layout.devices))
+    layout = dataclasses.replace(layout, width=min(layout.width, needed))
+  return layout
 
 
 class Runner:
@@ -75,7 +84,7 @@ class Runner:
     Returns:
       False if other processes are training all of them.
     """
-    layout = layout_for(group[0])
+    layout = layout_for(group[0], len(group))
     is_any_free = False
     for i in range(0, len(group), layout.capacity):
       with contextlib.ExitStack() as claims:
