@@ -27,7 +27,7 @@
 # have ended, and ends with the largest of their statuses. A lost connection ends nothing: it asks
 # again. A slice that is preempted, or whose job ends with 143 (saved), is deleted and asked for
 # again, and the job resumes, with the same commit. So it is after 4, 134 or 137 (a process was lost
-# or killed), but at most four times. Statuses of the script's own: 2 (refused) and 75 (the slice is
+# or killed, or never came), but at most four times. Statuses of the script's own: 2 (refused) and 75 (the slice is
 # not there, or was lost at the last attempt).
 # A slice that stands already is never taken over: `run` and `create` refuse its name, and the other
 # steps refuse a slice without the labels made-by=lsjax and run-id=<RUN_ID>. SIGTERM, SIGINT (Ctrl-C),
@@ -404,7 +404,7 @@ run() { # `finish` deletes the slice
     case $code in
       0 | 2 | 3) return "$code" ;; # done, bad input (or refused), diverged
       75 | 143) ;;                 # preempted
-      4 | 134 | 137)               # a process was lost or killed, perhaps with its worker
+      4 | 134 | 137)               # a process was lost or never came, perhaps with its worker
         if ! gone && ((++losses == 5)); then
           return "$code"
         fi
