@@ -1,0 +1,93 @@
+"""Sums and products of probabilities and losses of which some are 0 or infinite."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from lsjax.losses.inputs import is_index
+
+
+def times(weights: ArrayLike, losses: Array) -> Array:
+  """Multiplies losses by weights; a weight of 0 makes an infinite loss 0 and not NaN."""
+  weights = jnp.asarray(weights, losses.dtype)
+  return weights * jnp.where((weights == 0) & jnp.isinf(losses), 0, losses)
+
+
+def pick(losses: Array, labels: Array) -> Array:
+  """Returns losses [..., L] at integer labels, or their means under distributions."""
+  if is_index(labels):
+    return jnp.take_along_axis(losses, labels[..., None], axis=-1)[..., 0]
+  return times(labels, losses).sum(-1)
+
+
+def weighted(logits: Array, weights: Array) -> Array:
+  """Returns the weighted sum over all possible labels of their cross-entropies."""
+  return times(weights, -jax.nn.log_softmax(logits)).sum(-1)
+
+
+def as_distributions(labels: Array, logits: Array) -> Array:
+  """Returns labels as distributions [..., L]; integer labels become one-hot."""
+  if not is_index(labels):
+    return labels
+  return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+
+
+def of_labels(
+  loss: Callable[..., Array], log_p: Array, labels: Array, *parameters: ArrayLike
+) -> Array:
+  """Returns the losses of labels, of a loss that depends on the label's own probability alone.
+
+  Args:
+    loss: Function of log-probabilities and parameters, applied to each entry.
+    log_p: Log-probabilities of shape [..., L].
+    labels: Integers of shape [...], or distributions of shape [..., L], which get the mean.
+    parameters: Scalars or arrays that broadcast to [...].
+  """
+  values = [jnp.asarray(parameter, log_p.dtype) for parameter in parameters]
+  if is_index(labels):
+    return loss(pick(log_p, labels), *values)
+  return pick(loss(log_p, *(value[..., None] for value in values)), labels)
+
+
+def mass(labels: Array) -> Array | float:
+  """Returns the sums of distributions; that of an integer label is 1."""
+  return 1.0 if is_index(labels) else labels.sum(-1)
+
+
+def log(x: Array) -> Array:
+  """Computes the logarithm; that of 0 is -inf, with a gradient of zero instead of NaN."""
+  positive = x > 0
+  return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
+
+
+def logsumexp(x: Array) -> Array:
+  """Computes logsumexp over the last axis; that of -inf alone has a gradient of zero, not NaN."""
+  impossible = (x == -jnp.inf).all(-1)
+  safe = jnp.where(impossible[..., None], 0, x)
+  return jnp.where(impossible, -jnp.inf, jax.nn.logsumexp(safe, axis=-1))
+
+
+def expm1_ratio(x: Array) -> Array:
+  """Computes expm1(x) / x; both the value and the gradient are exact near 0 and at 0."""
+  # sum_k x^k / (k + 1)!, whose first term left out is below 1e-17 for |x| < 1/2
+  return _near_zero(jnp.expm1, x, 0.5, [1 / math.factorial(k + 1) for k in range(15)])
+
+
+def log1p_ratio(x: Array) -> Array:
+  """Computes log1p(x) / x; both the value and the gradient are exact near 0 and at 0."""
+  # sum_k (-x)^k / (k + 1), whose first term left out is below 1e-17 for |x| < 1/10
+  return _near_zero(jnp.log1p, x, 0.1, [(-1) ** k / (k + 1) for k in range(16)])
+
+
+def _near_zero(
+  function: Callable[[Array], Array], x: Array, radius: float, series: list[float]
+) -> Array:
+  """Computes function(x) / x, by the series of the quotient for |x| below a radius."""
+  near = jnp.abs(x) < radius
+  coefficients = jnp.asarray(series[::-1], x.dtype)
+  far = jnp.where(near, 1, x)
+  return jnp.where(near, jnp.polyval(coefficients, jnp.where(near, x, 0)), function(far) / far)
