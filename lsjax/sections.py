@@ -133,7 +133,7 @@ class Student:
   noise: Literal["teacher", "fresh", "none"] = "teacher"  # labels: the same draw, another, clean
   beta: Probability = 1.0  # weight of the distillation; the label loss has the rest
   temperature: Annotated[float, Range(0, open_low=True)] = 1.0
-  convention: Literal["teacher_only", "both_t_squared"] = "teacher_only"
+  convention: Literal["teacher_only", "both", "both_t_squared"] = "teacher_only"
 
 
 @dataclasses.dataclass(frozen=True)

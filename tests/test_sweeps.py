@@ -79,12 +79,25 @@ class TestPlan:
       differing = {key for key in got | expected if got.get(key) != expected.get(key)}
       assert differing <= {"checkpoint.every", "teacher.checkpoint.every", "seed.init"}
 
+  def test_students(self):
+    """One cell for all conventions at temperature 1, and the conventions asked for elsewhere."""
+    listed = [
+      *cells.students((0.2,), temperatures=(1.0, 2.0)),
+      *cells.students((0.2,), temperatures=(1.0, 4.0), conventions=("both",)),
+    ]
+    of_ls = [cell["name"] for cell in cells.union(listed) if "of LS" in cell["name"]]
+    assert of_ls == [
+      "student of LS, T 1, noise 0.2",
+      *(f"student of LS, T 2 {c}, noise 0.2" for c in ("teacher_only", "both", "both_t_squared")),
+      "student of LS, T 4 both, noise 0.2",
+    ]
+
   def test_shared_runs_are_there_once(self, tmp_path):
     planned = plan.plan(make_sweep(EVERYTHING))
     ordinary = plan.runs_of(planned[:4], tmp_path)
     students = plan.runs_of(planned[4:], tmp_path)
     assert len(ordinary) == 8
-    assert len(students) == 2 * 4 * 3
+    assert len(students) == 2 * 4 * (1 + 3)
     assert {r.workdir for r in plan.teachers_of(students)} == {r.workdir for r in ordinary}
 
   def test_grid(self):
@@ -328,6 +341,7 @@ class TestPacking:
         (0, 1.0, "teacher_only"),
         (1, 2.0, "both_t_squared"),
         (2, 4.0, "teacher_only"),
+        (0, 4.0, "both"),
       )
     ]
     assert len({plan.pack_key(c) for c in configs}) == 1
@@ -510,7 +524,7 @@ class TestSweep:
     config = make_sweep(EVERYTHING)
     text = estimate.dry_run(plan.plan(config), tmp_path / "pool", (0, 2))
     assert "LS 0.1, noise 0.2" in text
-    assert "16 cells, 32 distinct runs; in shard 0/2" in text
+    assert "20 cells, 40 distinct runs; in shard 0/2" in text
     assert text.count("program: mlp on digits, 6 steps") == 2
     assert "estimate: " in text
     assert not (tmp_path / "pool").exists()

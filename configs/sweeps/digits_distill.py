@@ -1,8 +1,9 @@
-"""Students of CE, LS and FC teachers on digits, with and without noise: claims C8 and C9.
+"""Students of CE, LS, FC and BC teachers on digits, with and without noise: claims C8 and C9.
 
     python -m lsjax.sweep --config=configs/sweeps/digits_distill.py
 
-The sweep takes about a minute on 2 CPU cores.
+Temperature 2 has all conventions of distillation; 4 has that of Müller et al., 2019, whose claim C9
+is. The sweep takes about a minute on 2 CPU cores.
 """
 
 import ml_collections
@@ -19,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.seeds = 5
   config.cells = cells.union(
     cells.curves((0.1,), rates=(0.2, 0.0)),
-    cells.students(rates=(0.2, 0.0), temperatures=(1.0,)),
+    cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
+    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",)),
   )
   return config

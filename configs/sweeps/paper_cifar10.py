@@ -29,6 +29,7 @@ def get_config(models: str = "resnet32,resnet56") -> ml_collections.ConfigDict:
     *(cells.curves((0.1,), rates=(0.2,), model=name) for name in more_models),
     cells.curves(ALPHAS, rates=(0.0, 0.2, 0.4, 0.6), seeds=3),
     cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
+    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",)),
     cells.boundaries((0.1, 0.2, 0.4, 0.6, 0.8, 0.9), rate=0.05, cluster_std=0.1),
     cells.boundaries((0.1, 0.2, 0.4, 0.6, 0.8, 0.9), rate=0.4, cluster_std=1.0),
   )

@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.cells = cells.union(
     cells.curves(ALPHAS, rates=(0.0, 0.2, 0.4, 0.6)),
     cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
+    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",)),
     cells.boundaries(ALPHAS, rate=0.05, cluster_std=0.1),
     cells.boundaries(ALPHAS, rate=0.4, cluster_std=1.0),
   )

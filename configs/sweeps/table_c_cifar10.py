@@ -22,5 +22,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.cells = cells.union(
     cells.curves((0.1,), rates=(0.2, 0.0)),
     cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
+    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",)),
   )
   return config

@@ -13,7 +13,7 @@ Such a file builds a ConfigDict that holds
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -140,16 +140,24 @@ def union(*lists: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
 
 
 def students(
-  rates: Iterable[float], temperatures: Iterable[float], alpha: float = 0.1
+  rates: Iterable[float],
+  temperatures: Iterable[float],
+  alpha: float = 0.1,
+  *,
+  conventions: Sequence[str] = ("teacher_only", "both", "both_t_squared"),
 ) -> list[dict[str, Any]]:
   """Lists students of CE, LS, FC and BC teachers (table C).
 
-  At temperature 1 the two conventions are the same.
+  Args:
+    rates: rates of symmetric noise.
+    temperatures: temperatures of distillation.
+    alpha: strength of the teachers' losses.
+    conventions: values of student.convention at each temperature but 1, where they are the same
+      and one cell stands for all.
   """
   cells = []
   for rate, name, temperature in itertools.product(rates, methods.SHORT_NAMES, temperatures):
-    conventions = ("teacher_only", "both_t_squared") if temperature != 1 else ("teacher_only",)
-    for convention in conventions:
+    for convention in conventions if temperature != 1 else ("teacher_only",):
       how = f"T {temperature:g}" + (f" {convention}" if temperature != 1 else "")
       cells.append(
         {

@@ -66,6 +66,7 @@ class Hparams:
     beta: the weight of the distillation loss; 0 without a teacher.
     teacher_temperature: the temperature that divides the teacher's logits.
     student_temperature: the temperature that divides the student's logits.
+    distillation_factor: the factor of the distillation loss that its convention asks for.
     optim: the numbers of the optimizer.
     data_seed: the seed of order and augmentation.
     log_every: the number of steps after which `Progress` starts anew.
@@ -77,6 +78,7 @@ class Hparams:
   beta: Leaf
   teacher_temperature: Leaf
   student_temperature: Leaf
+  distillation_factor: Leaf
   optim: optimizer_lib.OptimParams
   data_seed: Leaf
   log_every: Leaf
@@ -109,14 +111,17 @@ def make_hparams(config: config_lib.Config, arrays: methods.Arrays) -> Hparams:
   """
   matrix, transition = arrays
   student = config.student or config_lib.Student(beta=0)  # without a teacher beta is 0
-  temperatures = losses.distillation_temperatures(student.temperature, student.convention)
+  of_teacher, of_student, factor = losses.distillation_temperatures(
+    student.temperature, student.convention
+  )
   return Hparams(
     matrix=matrix.astype(np.float32),
     transition=transition.astype(np.float32),
     cross_entropy_steps=np.int32(config.loss.cross_entropy_steps),
     beta=np.float32(student.beta),
-    teacher_temperature=np.asarray(temperatures[0], np.float32),
-    student_temperature=np.asarray(temperatures[1], np.float32),
+    teacher_temperature=np.asarray(of_teacher, np.float32),
+    student_temperature=np.asarray(of_student, np.float32),
+    distillation_factor=np.asarray(factor, np.float32),
     optim=optimizer_lib.from_config(config.optim),
     data_seed=np.uint32(config.seed.data),
     log_every=np.int32(config.train.log_every),
@@ -202,6 +207,7 @@ def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -
           batch.teacher_logits,
           teacher_temperature=hparams.teacher_temperature,
           student_temperature=hparams.student_temperature,
+          factor=hparams.distillation_factor,
         )
       return values.mean(), (logits, updates.get("batch_stats", {}))
 
