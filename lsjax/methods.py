@@ -7,13 +7,14 @@ a method is one function and one row here. JAX is not imported, so that reports 
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from lsjax import transition as transition_lib
 
-__all__ = ["METHODS", "SHORT_NAMES", "VARIANTS", "Method", "Strengths", "short_name"]
+__all__ = ["METHODS", "SHORT_NAMES", "VARIANTS", "Method", "Strengths", "label", "short_name"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Method:
     loss: name of the function in `lsjax.losses` that takes these arrays; methods with the same
       one are trained by the same compiled program.
     short: name in tables and figures; empty for a method that has none but `name`.
+    shown: config field of the loss section that tells two runs of the method apart.
     variant: name behind the colon of a config file; empty for a method that needs more fields.
     defaults: config fields that `variant` sets besides `loss.name`.
     needs: the kinds of matrix that the arrays are made from: "matrix", "transition" or none.
@@ -64,6 +66,7 @@ class Method:
   arrays: Callable[[Strengths], Arrays]
   loss: str = "smeared_forward"
   short: str = ""
+  shown: str = ""
   variant: str = ""
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   needs: str = ""
@@ -108,9 +111,14 @@ def _backward_correction(s: Strengths) -> Arrays:
 
 _ROWS = (
   Method("cross_entropy", _cross_entropy, short="CE", variant="cross_entropy"),
-  Method("label_smoothing", _label_smoothing, short="LS", variant="label_smoothing"),
+  Method("label_smoothing", _label_smoothing, short="LS", shown="alpha", variant="label_smoothing"),
   Method(
-    "forward_correction", _forward_correction, short="FC", variant="forward", needs="transition"
+    "forward_correction",
+    _forward_correction,
+    short="FC",
+    shown="alpha",
+    variant="forward",
+    needs="transition",
   ),
   # The loss of backward correction is unbounded below and its logits run away at a high
   # learning rate, so its variant clips gradients and starts with cross-entropy.
@@ -118,13 +126,14 @@ _ROWS = (
     "backward_correction",
     _backward_correction,
     short="BC",
+    shown="alpha",
     variant="backward",
     defaults={"loss.cross_entropy_steps": 100, "optim.clip_norm": 1.0},
     needs="transition",
     invertible=True,
   ),
-  Method("generalized_smoothing", _generalized_smoothing),
-  Method("smearing", _smearing, needs="matrix"),
+  Method("generalized_smoothing", _generalized_smoothing, shown="r"),
+  Method("smearing", _smearing, shown="matrix", needs="matrix"),
 )
 
 METHODS = {row.name: row for row in _ROWS}  # by their names in the config
@@ -142,3 +151,27 @@ def short_name(name: str) -> str:
   ('FC', 'smearing')
   """
   return (METHODS[name].short if name in METHODS else "") or name
+
+
+def label(loss: Mapping[str, Any]) -> str:
+  """Returns a method with its strength or its matrix, by which tables tell runs apart.
+
+  Args:
+    loss: the loss section of a config, by field.
+
+  >>> label({"name": "forward_correction", "alpha": 0.1, "transition": "alpha"})
+  'FC 0.1'
+  >>> label({"name": "forward_correction", "alpha": 0.1, "transition": "noise"})
+  'FC, T of the noise'
+  """
+  name = short_name(loss["name"])
+  row = METHODS.get(loss["name"])
+  if row is None or not row.shown:
+    return name
+  if row.needs == "transition" and loss["transition"] == "noise":
+    return f"{name}, T of the noise"
+  if row.needs == "transition" and loss["transition"] == "file":
+    return f"{name}, T of {PurePath(loss['transition_path']).name}"
+  value = loss[row.shown]
+  shown = PurePath(value).name if isinstance(value, str) else f"{value:g}"
+  return f"{name} {shown}" if row.short else f"{name}, {row.shown} {shown}"

@@ -1,8 +1,13 @@
-"""Writes a report from the result files of a sweep: python -m lsjax.report runs/paper_digits
+"""Writes a report from the result files of a sweep or of runs.
 
-The report goes to the sweep directory or to --out: report.md, report.html (one file, figures
-inside, no network), report.json (claims and tables), results.json (final metrics of every run),
-tables/*.csv and *.tex, figures/*.png and *.svg. Only files are read; JAX is not imported.
+    python -m lsjax.report runs/paper_digits                  # a sweep directory
+    python -m lsjax.report runs/mine                          # the work directory of a run
+    python -m lsjax.report runs/a runs/b --out=runs/a_and_b   # several runs side by side
+
+The report goes to --out, by default to the sweep directory or to report/ in the work directory:
+report.md, report.html (one file, figures inside, no network), report.json (claims and tables),
+results.json (settings and metrics of every run), tables/*.csv and *.tex, figures/*.png, *.svg and
+*.pdf. Only files are read; JAX is not imported.
 """
 
 import argparse
@@ -13,9 +18,11 @@ from lsjax import extras, reports
 
 def run() -> None:
   """Runs the command with the process's arguments; bad input ends in one line and status 2."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("path", help="a sweep directory, such as runs/paper_digits")
-  parser.add_argument("--out", help="where the report goes (default: the sweep directory)")
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("path", nargs="+", help="a sweep directory, or work directories of runs")
+  parser.add_argument("--out", help="where the report goes")
   args = parser.parse_args()
   try:
     print(reports.write(args.path, args.out))

@@ -4,13 +4,14 @@ import string
 from collections.abc import Collection
 
 from lsjax.reports import paper, resources
-from lsjax.reports.results import CellResults, SweepResults, read_rows
+from lsjax.reports.cell import CellResults, read_rows
+from lsjax.reports.results import SweepResults
 
 CAPTIONS = resources.toml("captions.toml")
 
 
 def words(
-  id: str, sweep: SweepResults, cells: Collection[CellResults] = (), **values: object
+  id: str, sweep: SweepResults, cells: Collection[CellResults] = (), **values: str
 ) -> tuple[str, str]:
   """Returns title and caption of a table or figure, as captions.toml has them.
 
@@ -24,8 +25,8 @@ def words(
   bad = [f"{cell.name} ({cell.problems})" for cell in cells if cell.problems]
   caption = string.Template(CAPTIONS[id]["caption"]).substitute(
     values,
-    alpha=f"{paper.ALPHA:g}",
-    noise=f"{100 * paper.RATE:g} % noise",
+    label=sweep.label,
+    noise=_noise(cells),
     setting=setting,
     training=_warm_up(sweep) + setting,
     seeds=_seeds(cells),
@@ -33,7 +34,7 @@ def words(
     Spread=spread.capitalize(),
     absent=f" Not all there: {'; '.join(bad)}." if bad else "",
   )
-  return CAPTIONS[id]["title"], caption
+  return string.Template(CAPTIONS[id]["title"]).substitute(values), caption
 
 
 def about(sweep: SweepResults) -> list[str]:
@@ -64,25 +65,42 @@ def about(sweep: SweepResults) -> list[str]:
 
 
 def _setting(sweep: SweepResults) -> str:
-  """Returns data set, model, step, noise convention and ECE bins."""
-  cell = sweep.find()
-  if cell is None:
-    return sweep.label
-  own_class = cell.config["noise"]["includes_own_class"]
-  convention = "a redraw over all classes" if own_class else "a wrong label"
-  return (
-    f"{sweep.label}, {cell.model}, final step {cell.config['train']['num_steps']}, clean test set. "
-    f"Noise: symmetric, rate = chance of {convention}, on the training labels. ECE: 15 bins."
-  )
+  """Returns data set, model, number of steps, noise convention and ECE bins."""
+  data, model = sweep.main
+  cells = [cell for cell in sweep.listed if (cell.data, cell.model) == (data, model)]
+  steps = sorted({cell.config["train"]["num_steps"] for cell in cells})
+  own_class = {
+    cell.config["noise"]["includes_own_class"] for cell in cells if cell.noise_kind == "symmetric"
+  }
+  text = f"{sweep.label}, {model}, {' or '.join(map(str, steps))} steps, clean test set."
+  if own_class:
+    chances = {False: "a wrong label", True: "a redraw over all classes"}
+    chance = " or ".join(chances[own] for own in sorted(own_class))
+    text += f" The rate of symmetric noise is the chance of {chance}."
+  return f"{text} ECE: 15 bins."
+
+
+def _noise(cells: Collection[CellResults]) -> str:
+  """Returns the noise of the cells, or that of the paper's tables."""
+  noises = list(dict.fromkeys(cell.noise for cell in cells))
+  return " or ".join(noises) or f"symmetric {100 * paper.RATE:g} % noise"
 
 
 def _warm_up(sweep: SweepResults) -> str:
   """Returns a sentence on what keeps backward correction from diverging, if the sweep has it."""
-  cell = sweep.find(method="BC")
-  if cell is None:
+  cells = sweep.select(method="BC")
+  treatments = {
+    (cell.config["loss"]["cross_entropy_steps"], cell.config["optim"]["clip_norm"])
+    for cell in cells
+  }
+  if not treatments:
     return ""
-  steps, clip = cell.config["loss"]["cross_entropy_steps"], cell.config["optim"]["clip_norm"]
-  return f"BC starts with {steps} steps of CE and clips gradients at norm {clip:g}. "
+  if treatments == {(0, 0.0)}:
+    return "BC is trained like the others. "
+  return "".join(
+    f"BC starts with {steps} steps of CE and clips gradients at norm {clip:g}. "
+    for steps, clip in sorted(treatments)
+  )
 
 
 def _seeds(cells: Collection[CellResults]) -> str:

@@ -1,16 +1,29 @@
 """The claims of the paper, each with what a sweep measured of it and a verdict."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lsjax.reports import paper
-from lsjax.reports.results import CellResults, SweepResults
-from lsjax.reports.statistics import Summary, paired, subtract
+from lsjax.reports.cell import CellResults, Moment
+from lsjax.reports.results import AmbiguousError, SweepResults
+from lsjax.reports.statistics import (
+  CONFIDENCE,
+  LEAST_SEEDS,
+  Summary,
+  holm,
+  p_above,
+  paired,
+  seeds_to_resolve,
+  subtract,
+)
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 UNTESTED = "no verdict"
 MARKS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", INCONCLUSIVE: "≈", UNTESTED: "?"}
+FINAL, BEST, TUNED = "final step", "best noisy-validation step", "rate and decay per method"
+_ALPHA = (1 - CONFIDENCE) / 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +37,7 @@ class Comparison:
     sign: 1, or -1 for a difference that should be below the bound.
     scale: factor for display; 100 shows shares in percentage points.
     unit: unit after scaling.
+    note: diverged runs, or why nothing was measured; empty if there is nothing to say.
   """
 
   what: str
@@ -32,32 +46,30 @@ class Comparison:
   sign: int = 1
   scale: float = 100
   unit: str = "pp"
-
-  @property
-  def verdict(self) -> str:
-    """The verdict of the interval: it lies on the claimed side, on the other side or on both."""
-    if self.summary.n < 2:
-      return UNTESTED
-    low, high = sorted((self.sign * self.summary.low, self.sign * self.summary.high))
-    bound = self.sign * self.bound
-    return REPRODUCED if low > bound else NOT_REPRODUCED if high < bound else INCONCLUSIVE
+  note: str = ""
 
   @property
   def measured(self) -> str:
     """The mean difference with its interval and n, for display."""
-    s = self.summary
+    s = self.summary.scaled(self.scale)
     if s.n == 0:
-      return "not measured"
-    mean = f"{self.scale * s.mean:+.2f} {self.unit}"
-    if s.n == 1:
-      return f"{mean}, n = 1, no interval"
-    return f"{mean} [{self.scale * s.low:+.2f}, {self.scale * s.high:+.2f}], n = {s.n}"
+      return f"not measured{f' ({self.note})' if self.note else ''}"
+    text = f"{s.mean:+.2f} {self.unit}"
+    text += (
+      f", n = {s.n}, no interval" if s.n == 1 else f" [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}"
+    )
+    return f"{text} ({self.note})" if self.note else text
 
-  def __str__(self) -> str:
-    text = f"{self.what}: {self.measured}"
-    if self.summary.n < 2:
-      return text
-    return f"{text} (claimed {'>' if self.sign > 0 else '<'} {self.scale * self.bound:g})"
+  @property
+  def claimed(self) -> str:
+    """The side of the bound that is claimed, such as "> -1 pp"."""
+    return f"{'>' if self.sign > 0 else '<'} {self.scale * self.bound:g} {self.unit}"
+
+  @property
+  def seeds(self) -> str:
+    """The seeds that would tell the difference from the bound, in words."""
+    needed = seeds_to_resolve(self.summary, self.bound)
+    return f"about {needed} seeds would decide it" if needed else "over 1,000 seeds would decide it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,43 +79,91 @@ class Claim:
   Attributes:
     id: C1 to C9.
     text: the claim in words.
-    tests: statements that all have to hold; empty if nothing was measured.
+    tests: by setting (`FINAL`, `BEST`, `TUNED`), the statements of the claim; the paper's setting
+      is `FINAL`.
     note: anything else that a reader should know.
+    any_of: whether one statement that holds is enough, because the claim says that something may
+      happen; otherwise all have to hold.
     holds: whether a claim that is mathematics, and needs no seeds, was confirmed numerically;
       None for every other claim.
   """
 
   id: str
   text: str
-  tests: Sequence[Comparison]
+  tests: Mapping[str, Sequence[Comparison]]
   note: str = ""
+  any_of: bool = False
   holds: bool | None = None
 
   @property
+  def is_mathematics(self) -> bool:
+    """Whether the claim is checked numerically instead of measured in training."""
+    return self.id == "C6"
+
+  @property
   def verdict(self) -> str:
-    """The verdict: reproduced if every test is, not reproduced if any test is contradicted."""
-    if self.holds is not None:
-      return REPRODUCED if self.holds else NOT_REPRODUCED
-    verdicts = {test.verdict for test in self.tests} or {UNTESTED}
-    ranking = (UNTESTED, NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED)
+    """The verdict of the claim in the paper's setting."""
+    return self.verdict_in(FINAL)
+
+  def verdict_in(self, setting: str) -> str:
+    """Returns the verdict of all statements in a setting.
+
+    A claim is contradicted by one statement that is, whatever else is missing; if one statement is
+    enough, by all of them. It is reproduced if all statements (or one) are.
+    """
+    if self.is_mathematics:
+      return {True: REPRODUCED, False: NOT_REPRODUCED, None: UNTESTED}[self.holds]
+    verdicts = self.verdicts(setting) or [UNTESTED]
+    ranking = (NOT_REPRODUCED, UNTESTED, INCONCLUSIVE, REPRODUCED)
+    if self.any_of:
+      ranking = (REPRODUCED, UNTESTED, INCONCLUSIVE, NOT_REPRODUCED)
     return next(verdict for verdict in ranking if verdict in verdicts)
+
+  def verdicts(self, setting: str) -> list[str]:
+    """Returns the verdict of every statement in a setting.
+
+    The one-sided p values of the side on which one statement decides the claim are corrected for
+    the number of statements by Holm's method.
+    """
+    tests = self.tests.get(setting, ())
+    wrong, right = (_p_values(tests, side) for side in (-1, 1))
+    right, wrong = (holm(right), wrong) if self.any_of else (right, holm(wrong))
+    return [
+      _judge(p_right, p_wrong, test.summary.n)
+      for test, p_right, p_wrong in zip(tests, right, wrong, strict=True)
+    ]
+
+
+def _p_values(tests: Sequence[Comparison], side: int) -> list[float]:
+  """Returns the p values of "the difference is on the claimed side" (1) or the other one (-1)."""
+  return [
+    p if test.sign * side > 0 else 1 - p
+    for test in tests
+    for p in [p_above(test.summary, test.bound)]
+  ]
+
+
+def _judge(right: float, wrong: float, n: int) -> str:
+  if n < LEAST_SEEDS:
+    return UNTESTED
+  return REPRODUCED if right < _ALPHA else NOT_REPRODUCED if wrong < _ALPHA else INCONCLUSIVE
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
   """The order of two cells that a claim of the paper predicts.
 
-  A cell is named by its method and alpha ("LS 0.1"; "CE" has no alpha), or as the "student of"
-  a method, at temperature 1.
+  A cell is named by its loss ("LS 0.1", "CE"), or as the "student of" a loss.
 
   Attributes:
     first: name of the cell that should have the larger value.
     second: name of the cell that `first` is compared with.
-    metric: the value that is compared, as in `CellResults.values`, or the difference "a - b" of
-      two such metrics.
+    metric: the value that is compared, as in `CellResults.values`, or the difference "a - 2 * b"
+      of two such metrics.
     sign: 1, or -1 if `first` should have the smaller value.
     bound: number that the difference first - second should be above (below if sign is -1).
     rate: rate of the symmetric noise.
+    temperature: temperature of distillation.
     what: the difference in words; empty for words made from the other attributes.
   """
 
@@ -113,41 +173,72 @@ class Expectation:
   sign: int = 1
   bound: float = 0.0
   rate: float = paper.RATE
+  temperature: float = 1.0
   what: str = ""
 
-  def measure(self, sweep: SweepResults) -> Comparison:
-    """Returns the comparison of the two cells in a sweep."""
+  def measure(self, sweep: SweepResults, setting: str) -> Comparison:
+    """Returns the comparison of the two cells in a setting of a sweep."""
     noise = f"{100 * self.rate:g} % noise" if self.rate else "no noise"
     what = self.what or f"{self.first} - {self.second}{_IN_WORDS[self.metric]}, {noise}"
-    first, second = (_cell(sweep, name, self.rate) for name in (self.first, self.second))
-    return Comparison(what, difference(first, second, self.metric), self.bound, self.sign)
+    if self.first.startswith("student"):
+      what += f", T {self.temperature:g}"
+    moment: Moment = "best" if setting == BEST else "final"
+    note = ""
+    try:
+      first, second = (self._cell(sweep, name, setting) for name in (self.first, self.second))
+      summary = difference(first, second, self.metric, moment)
+      note = _about_diverged([first, second])
+    except AmbiguousError as error:
+      summary, note = paired({}, {}), str(error)
+    return Comparison(what, summary, self.bound, self.sign, note=note)
+
+  def _cell(self, sweep: SweepResults, name: str, setting: str) -> CellResults | None:
+    if name.startswith("student of "):
+      # The convention of Mueller et al. (2019), whose observation C9 repeats.
+      convention = "any" if self.temperature == 1 else "both"
+      teacher = name.removeprefix("student of ")
+      return sweep.student(teacher, self.rate, self.temperature, convention)
+    cell = sweep.trained(name, self.rate)
+    return sweep.tuned(cell) if cell and setting == TUNED else cell
 
 
 def difference(
-  first: CellResults | None, second: CellResults | None, metric: str = "test.accuracy"
+  first: CellResults | None,
+  second: CellResults | None,
+  metric: str = "test.accuracy",
+  moment: Moment = "final",
 ) -> Summary:
   """Returns statistics of a metric's paired difference first - second of two cells.
 
   Args:
     first: a cell; nothing is measured if it is None.
     second: another cell, or None.
-    metric: as in `Expectation`.
+    metric: as in `Expectation`. In test accuracy a diverged run counts as guessing; it has no
+      other metrics.
+    moment: the step whose metrics count.
   """
-  return paired(*(_values(cell, metric) if cell else {} for cell in (first, second)))
+  return paired(*(_values(cell, metric, moment) if cell else {} for cell in (first, second)))
 
 
-def _values(cell: CellResults, metric: str) -> dict[int, float]:
-  minuend, *subtrahend = metric.split(" - ")
-  values = cell.values(minuend)
-  return subtract(values, cell.values(subtrahend[0])) if subtrahend else values
+def _values(cell: CellResults, metric: str, moment: Moment) -> Mapping[int, float]:
+  if metric == "test.accuracy":
+    return cell.scored(moment)
+  minuend, _, subtrahend = metric.partition(" - ")
+  values = cell.values(minuend, moment)
+  if not subtrahend:
+    return values
+  factor, _, name = subtrahend.rpartition(" * ")
+  scaled = {s: float(factor or 1) * x for s, x in cell.values(name, moment).items()}
+  return subtract(values, scaled)
 
 
-def _cell(sweep: SweepResults, name: str, rate: float) -> CellResults | None:
-  if name.startswith("student of "):
-    teacher = name.removeprefix("student of ")
-    return sweep.find(teacher=teacher, temperature=1.0, rate=rate)
-  method, _, alpha = name.partition(" ")
-  return sweep.trained(method, float(alpha or 0), rate)
+def _about_diverged(cells: Sequence[CellResults | None]) -> str:
+  texts = [
+    f"{len(cell.diverged)} of {len(cell.results)} runs of {cell.name} diverged, counted as guessing"
+    for cell in cells
+    if cell and cell.diverged
+  ]
+  return "; ".join(texts)
 
 
 _IN_WORDS = {
@@ -158,23 +249,44 @@ _IN_WORDS = {
 
 
 def claims(sweep: SweepResults) -> list[Claim]:
-  """Returns every claim of the paper with what a sweep measured of it, C1 to C9."""
-  functions = {"C6": _shrinkage, "C7": _boundary}
-  return [functions.get(claim["id"], _orders)(sweep, **claim) for claim in paper.CLAIMS]
+  """Returns every claim of the paper with what a sweep measured of it, C1 to C9.
+
+  A sweep in which no statement of an empirical claim was measured has no claims: it is not a
+  reproduction of the paper.
+  """
+  functions: Mapping[str, Callable[..., Claim]] = {"C6": _shrinkage, "C7": _boundary}
+  found = [functions.get(claim["id"], _orders)(sweep, **claim) for claim in paper.CLAIMS]
+  is_paper = any(test.summary.n for claim in found for test in claim.tests.get(FINAL, ()))
+  return found if is_paper else []
 
 
 def _orders(
-  sweep: SweepResults, id: str, text: str, expectations: Sequence[dict[str, Any]], note: str = ""
+  sweep: SweepResults,
+  id: str,
+  text: str,
+  expectations: Sequence[dict[str, Any]],
+  note: str = "",
+  any_of: bool = False,
 ) -> Claim:
   """Returns a claim about the order of cells."""
-  return Claim(id, text, [Expectation(**each).measure(sweep) for each in expectations], note)
+  expected = [Expectation(**each) for each in expectations]
+  tests = {
+    setting: [each.measure(sweep, setting) for each in expected] for setting in (FINAL, BEST, TUNED)
+  }
+  # Without a grid or without validation there is nothing to say about these settings.
+  measured = {
+    setting: found
+    for setting, found in tests.items()
+    if setting == FINAL or any(test.summary.n for test in found)
+  }
+  return Claim(id, text, measured, note, any_of)
 
 
 def _shrinkage(sweep: SweepResults, id: str, text: str) -> Claim:
   """Returns C6, which theory.json decides."""
   theory = sweep.theory
   if theory is None:
-    return Claim(id, text, [], "Not measured: no theory.json.")
+    return Claim(id, text, {}, "Not measured: no theory.json.")
   double = max(row["error_float64"] for row in theory["shrinkage"])
   single = theory["shrinkage_error_float32"]
   gradient, eigenvalue, excess = (
@@ -187,29 +299,28 @@ def _shrinkage(sweep: SweepResults, id: str, text: str) -> Claim:
     "random data sets)."
   )
   shrinks = double < 1e-10 and single < 1e-5
-  return Claim(
-    id, text, [], note, shrinks and gradient < 1e-10 and eigenvalue > -1e-10 and excess > 0
-  )
+  holds = shrinks and gradient < 1e-10 and eigenvalue > -1e-10 and excess > 0
+  return Claim(id, text, {}, note, holds=holds)
 
 
-def _boundary(sweep: SweepResults, id: str, text: str) -> Claim:
-  """Returns C7, which the linear models on 2-D data decide."""
-  clean, noisy = sweep.plane
-  if not clean or len(noisy) < 2:
-    return Claim(id, text, [])
-  plain, smoothed = noisy[0], noisy[-1]
-  name = f"LS {smoothed.alpha:g}"
-  pairs = (
-    ("CE with noise - CE without, angle to the Bayes line", plain, clean[0], 1),
-    (f"{name} - CE, both with noise, angle", smoothed, plain, -1),
-  )
+def _boundary(sweep: SweepResults, id: str, text: str, spread: str, note: str = "") -> Claim:
+  """Returns C7, which the linear models on tight 2-D clusters decide."""
+  clean, noisy = sweep.planes.get(spread, (None, []))
+  if clean is None or len(noisy) < 2:
+    return Claim(id, text, {FINAL: []})
+  pairs = [("CE with noise - CE without", noisy[0], clean, 1)]
+  pairs += [
+    (f"{after.label} - {before.label}, both with noise", after, before, -1)
+    for before, after in itertools.pairwise(noisy)
+  ]
   tests = [
-    Comparison(what, difference(a, b, "boundary.angle"), sign=sign, scale=1, unit="degrees")
+    Comparison(
+      f"distance of the boundary from the origin, {what}",
+      difference(a, b, "boundary.distance"),
+      sign=sign,
+      scale=1,
+      unit="units",
+    )
     for what, a, b, sign in pairs
   ]
-  of_ce, of_ls = (cell.summary("boundary.distance").mean for cell in (plain, smoothed))
-  note = (
-    "The angle leaves out the shift: the boundary's distance from the origin is "
-    f"{of_ce:.2f} for CE and {of_ls:.2f} for {name}. The 2,000 points are the same for every seed."
-  )
-  return Claim(id, text, tests, note)
+  return Claim(id, text, {FINAL: tests}, note)

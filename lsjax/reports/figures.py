@@ -5,10 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsjax.methods import SHORT_NAMES
 from lsjax.reports import plotting
-from lsjax.reports.plotting import Drawing, band, captioned, compared, panels, style
-from lsjax.reports.results import CellResults, SweepResults
+from lsjax.reports.cell import CellResults
+from lsjax.reports.plotting import (
+  Drawing,
+  band,
+  captioned,
+  compared,
+  legend_below,
+  look,
+  panels,
+  style,
+)
+from lsjax.reports.results import SweepResults
 from lsjax.reports.statistics import summarise
 
 if TYPE_CHECKING:
@@ -36,44 +45,50 @@ def draw(sweep: SweepResults) -> list[Drawing]:
 
 
 def _against_alpha(sweep: SweepResults, id: str, metric: str, ylabel: str) -> Drawing | None:
-  """Draws a metric of LS, FC and BC against alpha, with a panel per noise rate."""
-  rates = sweep.rates(method="LS")
-  if not rates:
+  """Draws a metric of LS, FC and BC against alpha, with a panel per noise."""
+  noises = [n for n in sweep.noises(method="LS") if len(sweep.curve("LS", n)) > 1]
+  if not noises:
     return None
-  figure, axes = panels(len(rates))
+  figure, axes = panels(len(noises), share_y=True)
   drawn = []
-  for panel, rate in zip(axes[0], rates):
-    for method, line in plotting.STYLES.items():
-      cells = sweep.curve(method, rate)
+  for panel, noise in zip(axes[0], noises):
+    for method in ("LS", "FC", "BC"):
+      cells = sweep.curve(method, noise)
       drawn += cells
-      summaries = [cell.summary(metric, 100) for cell in cells]
-      band(panel, [cell.alpha for cell in cells], summaries, method, **line)
-    panel.set(title=f"noise {rate:g}", xlabel="alpha (a/L convention)")
+      alphas, line = [cell.alpha for cell in cells], plotting.STYLES[method]
+      final, best = (
+        [cell.summary(metric, moment, 100) for cell in cells] for moment in ("final", "best")
+      )
+      band(panel, alphas, final, method, **line)
+      if any(s.n for s in best):
+        dotted = {"linestyle": ":", "marker": None, "linewidth": 1.1}
+        band(panel, alphas, best, f"{method}, best step", **line | dotted)
+    panel.set(title=noise, xlabel="alpha (a/L convention)")
   axes[0, 0].set_ylabel(ylabel)
-  axes[0, 0].legend()
+  legend_below(figure, axes[0, 0])
   return captioned(id, figure, sweep, drawn)
 
 
 def _spectrum(sweep: SweepResults) -> Drawing | None:
   """Draws accuracy against r, the parameter of the family that contains BC, CE and LS."""
-  rates = sweep.rates(method="LS")
-  if not rates:
+  noises = [n for n in sweep.noises(method="LS") if len(sweep.curve("LS", n)) > 1]
+  if not noises:
     return None
   figure, axes = panels(1, width=6)
   panel, drawn = axes[0, 0], []
-  for i, rate in enumerate(rates):
+  for i, noise in enumerate(noises):
     # BC with alpha is r = -alpha / (1 - alpha), CE is r = 0 and LS is r = alpha.
-    points = [(c.alpha, c) for name in ("LS", "CE") for c in sweep.select(method=name, rate=rate)]
-    points += [(-c.alpha / (1 - c.alpha), c) for c in sweep.select(method="BC", rate=rate)]
+    points = [(cell.alpha, cell) for cell in sweep.curve("LS", noise)]
+    points += [(-c.alpha / (1 - c.alpha), c) for c in sweep.curve("BC", noise) if 0 < c.alpha < 1]
     points.sort(key=lambda point: point[0])
     drawn += [cell for _, cell in points]
-    summaries = [cell.summary("test.accuracy", 100) for _, cell in points]
+    summaries = [cell.summary("test.accuracy", "final", 100) for _, cell in points]
     line = style(i, "color", "linestyle", "marker")
-    band(panel, [r for r, _ in points], summaries, f"noise {rate:g}", **line)
+    band(panel, [r for r, _ in points], summaries, noise, **line)
   panel.set_xscale("symlog", linthresh=1)
   panel.set(xlabel="r (below 0: BC, 0: CE, above 0: LS)", ylabel="test accuracy, %")
   panel.axvline(0, color=plotting.GREY, linewidth=0.8)
-  panel.legend()
+  legend_below(figure, panel)
   return captioned("r_spectrum", figure, sweep, drawn)
 
 
@@ -90,13 +105,13 @@ def _over_training(sweep: SweepResults, id: str, headings: Mapping[str, str]) ->
     return None
   figure, axes = panels(len(headings), width=4.2, height=3.2)
   for panel, (metric, heading) in zip(axes[0], headings.items()):
-    for i, (label, cell) in enumerate(drawn.items()):
+    for label, cell in drawn.items():
       history = cell.history(metric)
       summaries = [summarise(values, 100) for values in history.values()]
-      band(panel, history, summaries, label, **style(i, "color", "linestyle"))
+      band(panel, history, summaries, label, **look(cell) | {"marker": None})
     panel.set(title=heading, xlabel="step", ylim=(-3, 103))
   axes[0, 0].set_ylabel("share of the part, %")
-  axes[0, 0].legend(fontsize=8)
+  legend_below(figure, axes[0, 0])
   return captioned(id, figure, sweep, drawn.values())
 
 
@@ -106,16 +121,17 @@ def _reliability(sweep: SweepResults) -> Drawing | None:
   if not drawn:
     return None
   figure, axes = panels(len(drawn), width=2.4, height=2.6)
-  for panel, (label, _, runs) in zip(axes[0], drawn):
+  for panel, (label, cell, runs) in zip(axes[0], drawn):
+    color = look(cell)["color"]
     examples, confidence, correct = np.sum([run["reliability"] for run in runs], axis=0)
     filled = examples > 0
     x, y = confidence[filled] / examples[filled], correct[filled] / examples[filled]
     panel.plot([0, 1], [0, 1], color=plotting.GREY, linewidth=0.8)
-    panel.plot(x, y, color=plotting.BLUE, linewidth=1)
-    panel.scatter(
-      x, y, s=8 + 160 * examples[filled] / examples.sum(), color=plotting.BLUE, zorder=3
-    )
-    panel.set(title=label, xlabel="confidence", xlim=(0, 1.02), ylim=(0, 1.02))
+    panel.plot(x, y, color=color, linewidth=1)
+    panel.scatter(x, y, s=8 + 160 * examples[filled] / examples.sum(), color=color, zorder=3)
+    ece = cell.summary("test.ece", "final", 100).mean
+    title = f"{label}\nECE {ece:.1f} %"
+    panel.set(title=title, xlabel="confidence", xlim=(0, 1.02), ylim=(0, 1.02))
   axes[0, 0].set_ylabel("accuracy")
   return captioned("reliability", figure, sweep, [cell for _, cell, _ in drawn])
 
@@ -125,7 +141,7 @@ def _margins(sweep: SweepResults) -> Drawing | None:
   drawn = _compared_with(sweep, "margins_clean", "margins_mislabelled", "margin_edges")
   if not drawn:
     return None
-  figure, axes = panels(len(drawn), width=2.6, height=2.6)
+  figure, axes = panels(len(drawn), width=2.6, height=2.6, share_y=True)
   clean = {"label": "labelled right", "color": plotting.BLUE, "linestyle": "-"}
   mislabelled = {"label": "mislabelled", "color": plotting.ORANGE, "linestyle": "--"}
   for panel, (label, _, runs) in zip(axes[0], drawn):
@@ -136,7 +152,7 @@ def _margins(sweep: SweepResults) -> Drawing | None:
     panel.axvline(0, color=plotting.GREY, linewidth=0.8)
     panel.set(title=label, xlabel="true logit less largest other")
   axes[0, 0].set_ylabel("density")
-  axes[0, 0].legend(fontsize=8)
+  legend_below(figure, axes[0, 0])
   return captioned("margins", figure, sweep, [cell for _, cell, _ in drawn])
 
 
@@ -154,92 +170,114 @@ def _projection(sweep: SweepResults) -> Drawing | None:
       points, true, given = (runs[0][f"projection_{split}{end}"] for end in ends)
       for k in np.unique(true):
         right, wrong = (true == k) & (given == k), (true == k) & (given != k)
-        look = style(int(k), "color", "marker") | {"s": 12}
-        panel.scatter(*points[right].T, alpha=0.6, linewidths=0, **look)
-        panel.scatter(*points[wrong].T, linewidths=0.9, **look | {"marker": "x"})
+        dots = style(int(k), "color", "marker") | {"s": 12}
+        panel.scatter(*points[right].T, alpha=0.6, linewidths=0, **dots)
+        panel.scatter(*points[wrong].T, linewidths=0.9, **dots | {"marker": "x"})
       panel.set(title=f"{label}, {split}" if row == 0 else split, xticks=[], yticks=[])
   axes[0, 0].set_ylabel("templates' plane")
   return captioned("projection", figure, sweep)
 
 
 def _students(sweep: SweepResults) -> Drawing | None:
-  """Draws the accuracy of teachers and students by the teacher's loss, with a panel per rate."""
+  """Draws the accuracy of teachers and students by the teacher's loss, with a panel per noise."""
   students = sweep.students
   if not students:
     return None
-  rates = sorted({cell.rate for cell in students}, reverse=True)
-  alpha = max(float(cell.config["teacher"]["loss"]["alpha"]) for cell in students)
-  figure, axes = panels(len(rates), width=5, height=3.2)
-  for panel, rate in zip(axes[0], rates):
-    kinds = sorted({(c.temperature, c.convention) for c in students if c.rate == rate})
-    for x, method in enumerate(SHORT_NAMES):
-      series = [("teacher", plotting.BLACK, sweep.trained(method, alpha, rate))]
-      for i, (temperature, convention) in enumerate(kinds):
-        cell = sweep.student(method, rate, temperature, convention)
-        label = f"student, T = {temperature:g}" + (f", {convention}" if temperature != 1 else "")
-        series.append((label, style(i, "color")["color"], cell))
+  noises = list(dict.fromkeys(cell.noise for cell in students))
+  teachers = list(dict.fromkeys(cell.teacher for cell in students))
+  figure, axes = panels(len(noises), width=5, height=3.2, share_y=True)
+  for panel, noise in zip(axes[0], noises):
+    of_noise = [cell for cell in students if cell.noise == noise]
+    kinds = sorted({(cell.temperature, cell.convention) for cell in of_noise})
+    for x, teacher in enumerate(teachers):
+      found = sweep.select(label=teacher, noise=noise)
+      series = [("teacher", plotting.BLACK, found[0] if len(found) == 1 else None)]
+      for i, kind in enumerate(kinds):
+        fits = [c for c in of_noise if (c.teacher, c.temperature, c.convention) == (teacher, *kind)]
+        label = f"student, T = {kind[0]:g}" + (f", {kind[1]}" if kind[0] != 1 else "")
+        series.append((label, style(i, "color")["color"], fits[0] if len(fits) == 1 else None))
       for i, (label, color, cell) in enumerate(series):
-        if cell and (s := cell.summary("test.accuracy", 100)).n:
-          panel.errorbar(
-            x + 0.14 * (i - (len(series) - 1) / 2),
-            s.mean,
-            [[s.mean - s.low], [s.high - s.mean]] if s.n > 1 else None,
-            label=label if method == "CE" else None,
-            **{"color": color, "markersize": 5, "capsize": 2, "linestyle": "none"},
-            **style(i, "marker"),
-          )
-    panel.set(title=f"noise {rate:g}", xlabel="loss of the teacher")
-    panel.set_xticks(range(len(SHORT_NAMES)), SHORT_NAMES)
+        _error_bar(panel, x + 0.1 * (i - (len(series) - 1) / 2), cell, label, color, i, x == 0)
+    panel.set(title=noise, xlabel="loss of the teacher")
+    panel.set_xticks(range(len(teachers)), teachers)
   axes[0, 0].set_ylabel("test accuracy, %")
-  handles, labels = axes[0, 0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
-  return captioned("students", figure, sweep, students, teacher_alpha=f"{alpha:g}")
+  legend_below(figure, axes[0, 0], columns=3)
+  return captioned("students", figure, sweep, students)
+
+
+def _error_bar(
+  panel: "Axes",
+  x: float,
+  cell: CellResults | None,
+  label: str,
+  color: str,
+  index: int,
+  is_first: bool,
+) -> None:
+  """Draws the test accuracy of a cell with its interval; the first of a series has a label."""
+  if cell and (s := cell.summary("test.accuracy", "final", 100)).n:
+    panel.errorbar(
+      x,
+      s.mean,
+      [[s.mean - max(s.low, 0)], [min(s.high, 100) - s.mean]] if s.n > 1 else None,
+      label=label if is_first else None,
+      color=color,
+      markersize=5,
+      capsize=2,
+      linestyle="none",
+      **style(index, "marker"),
+    )
 
 
 def _boundaries(sweep: SweepResults) -> Drawing | None:
-  """Draws the boundaries of linear models on 2-D data, and their angles against alpha."""
-  clean, noisy = sweep.plane
-  if not noisy:
+  """Draws boundaries and their distances from the origin, with a row per spread of the data."""
+  planes = {spread: plane for spread, plane in sweep.planes.items() if plane[1]}
+  if not planes:
     return None
-  figure, axes = panels(2, width=4.2, height=3.9)
-  plane, angles = axes[0]
-  _draw_plane(plane, clean, noisy)
-  summaries = [cell.summary("boundary.angle") for cell in noisy]
-  band(angles, [cell.alpha for cell in noisy], summaries, "with noise", **plotting.STYLES["LS"])
-  for cell in clean:
-    mean = cell.summary("boundary.angle").mean
-    angles.axhline(mean, color=plotting.BLACK, linestyle=":", label="CE, no noise")
-  angles.set(xlabel="alpha", ylabel="angle to the Bayes line, degrees")
-  angles.legend(fontsize=8)
-  rate, step = f"{noisy[0].rate:g}", noisy[0].config["train"]["num_steps"]
-  return captioned("boundaries", figure, sweep, noisy, rate=rate, step=step)
+  figure, axes = panels(2, width=4.2, height=3.9, rows=len(planes))
+  drawn = []
+  for (plane, distances), (spread, (clean, noisy)) in zip(axes, planes.items()):
+    drawn += noisy
+    _draw_plane(plane, float(spread), clean, noisy)
+    plane.set_title(f"deviation {spread}, {noisy[0].noise}", fontsize=10)
+    summaries = [cell.summary("boundary.distance") for cell in noisy]
+    limits, line = (0.0, float("inf")), plotting.STYLES["LS"]
+    alphas = [cell.alpha for cell in noisy]
+    band(distances, alphas, summaries, "with noise", limits=limits, **line)
+    if clean:
+      mean = clean.summary("boundary.distance").mean
+      distances.axhline(mean, color=plotting.BLACK, linestyle=":", label="CE, no noise")
+    distances.set(xlabel="alpha of LS", ylabel="distance from the origin", ylim=(0, None))
+    distances.legend(fontsize=8)
+  return captioned("boundaries", figure, sweep, drawn)
 
 
-def _draw_plane(panel: "Axes", clean: Sequence[CellResults], noisy: Sequence[CellResults]) -> None:
+def _draw_plane(
+  panel: "Axes", spread: float, clean: CellResults | None, noisy: Sequence[CellResults]
+) -> None:
   """Draws both classes, the Bayes line and the mean boundary of each cell."""
   from matplotlib.cm import cividis
 
-  theta = np.linspace(0, 2 * np.pi, 100)
+  theta, reach = np.linspace(0, 2 * np.pi, 100), 1.2 + 2.4 * spread
   for centre, name in ((1, "class 0"), (-1, "class 1")):
-    for radius in (1, 2):
+    for radius in (spread, 2 * spread):
       x, y = centre + radius * np.cos(theta), centre + radius * np.sin(theta)
       panel.plot(x, y, color="#999999", linewidth=0.7)
-    panel.annotate(name, (centre, centre), ha="center", va="center", fontsize=8, color="#555555")
-  across = np.array([-4.0, 4.0])
+    panel.annotate(name, (centre, centre), ha="center", va="center", fontsize=7, color="#555555")
+  across = np.array([-reach, reach])
   panel.plot(across, -across, color=plotting.GREY, linewidth=3, alpha=0.5, label="Bayes")
-  for cell in (*clean, *noisy):
+  for cell in (*([clean] if clean else []), *noisy):
     line: dict[str, Any] = {"color": plotting.BLACK, "linestyle": ":", "label": "CE, no noise"}
-    if cell in noisy:
-      label = f"{cell.method} {cell.alpha:g}" if cell.alpha else cell.method
+    if cell is not clean:
       # From blue to yellow with alpha, in a map that stays in order when printed in grey.
       line = {"color": cividis(cell.alpha), "linestyle": "--" if cell.alpha else "-"}
-      line["label"] = label
+      line["label"] = cell.label
     if found := cell.boundaries.values():
       normal = np.mean([boundary.normal for boundary in found], axis=0)
       offset = float(np.mean([boundary.offset for boundary in found]))
       panel.plot(across, -(normal[0] * across + offset) / normal[1], **line)
-  panel.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="x", ylabel="y", aspect="equal")
-  panel.legend(fontsize=7, loc="upper right")
+  panel.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x", ylabel="y", aspect="equal")
+  panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _shrinkage(sweep: SweepResults) -> Drawing | None:
@@ -254,7 +292,7 @@ def _shrinkage(sweep: SweepResults) -> Drawing | None:
   panel.plot([row["alpha"] for row in rows], ratios, "s", color=plotting.BLUE, label="measured")
   panel.set(xlabel="alpha", ylabel="norm of W_LS over norm of W*")
   panel.legend()
-  return captioned("shrinkage", figure, sweep, data_sets=sweep.theory["seeds"])
+  return captioned("shrinkage", figure, sweep, data_sets=str(sweep.theory["seeds"]))
 
 
 def _compared_with(

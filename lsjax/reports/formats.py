@@ -2,37 +2,63 @@
 
 import csv
 import io
+import math
+from collections.abc import Sequence
 from html import escape
 
-from lsjax.reports.tables import Table
+from lsjax.reports.table import Entry, Number, Table
 
 _LATEX = str.maketrans(
   {c: f"\\{c}" for c in "&%$#_{}"}
   | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-  | {"±": r"$\pm$", "<": r"$<$", ">": r"$>$"}
+  | {"±": r"$\pm$", "<": r"$<$", ">": r"$>$", "≈": r"$\approx$"}
 )
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_<"})
+_STATISTICS = ("mean", "sd", "n", "low", "high")
 
 
 def to_csv(table: Table) -> str:
-  """Returns the header and the rows of a table as comma-separated values."""
+  """Returns a table as comma-separated values with plain numbers.
+
+  A column of numbers becomes five: mean, sd, n, and the ends of the 95 % interval of the mean,
+  low and high, then a column "note" if a number has one. Texts in such a column stand in "note".
+  """
+  columns = list(zip(*table.rows, strict=True))
+  numeric = [any(isinstance(entry, Number) for entry in column) for column in columns]
+  header, width = [], len(_STATISTICS)
+  for name, is_numeric in zip(table.header, numeric, strict=True):
+    header += [f"{name}: {x}" for x in (*_STATISTICS, "note")] if is_numeric else [name]
   buffer = io.StringIO()
-  csv.writer(buffer, lineterminator="\n").writerows([table.header, *table.rows])
+  writer = csv.writer(buffer, lineterminator="\n")
+  writer.writerow(header)
+  for row in table.rows:
+    texts: list[str] = []
+    for entry, is_numeric in zip(row, numeric, strict=True):
+      if isinstance(entry, Number):
+        s = entry.summary
+        values = (s.mean, s.sd, s.n, s.low, s.high)
+        texts += ["" if math.isnan(x) else repr(x) for x in values] + [entry.note]
+      else:
+        texts += [""] * (width if is_numeric else 0) + [entry]
+    writer.writerow(texts)
   return buffer.getvalue()
 
 
 def to_latex(table: Table) -> str:
-  """Returns a LaTeX table environment with caption, header and rows."""
-  columns = "lp{5cm}lp{7cm}" if is_prose(table) else "l" * len(table.header)
+  """Returns a LaTeX table environment (package booktabs) with caption, label, header and rows."""
+  columns = "lp{5cm}" + "p{5cm}" * (len(table.header) - 2)
+  columns = columns if is_prose(table) else "l" * len(table.header)
   caption = f"{table.title}. {table.caption}".translate(_LATEX)
   header, *rows = (
-    " & ".join(text.translate(_LATEX) for text in row) + r" \\"
-    for row in (table.header, *table.rows)
+    " & ".join(_latex(entry) for entry in row) + r" \\" for row in (table.header, *table.rows)
   )
   lines = [
+    r"% \usepackage{booktabs}",
     r"\begin{table}",
     rf"\caption{{{caption}}}",
+    rf"\label{{tab:{table.id}}}",
     rf"\begin{{tabular}}{{{columns}}}",
-    *(r"\hline", header, r"\hline", *rows, r"\hline"),
+    *(r"\toprule", header, r"\midrule", *rows, r"\bottomrule"),
     *(r"\end{tabular}", r"\end{table}", ""),
   ]
   return "\n".join(lines)
@@ -41,7 +67,7 @@ def to_latex(table: Table) -> str:
 def to_markdown(table: Table) -> list[str]:
   """Returns the lines of a Markdown table without its caption."""
   header, *rows = (
-    "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |"
+    "| " + " | ".join(_markdown(entry) for entry in row) + " |"
     for row in (table.header, *table.rows)
   )
   return [header, "|" + "---|" * len(table.header), *rows]
@@ -53,7 +79,9 @@ def to_html(table: Table) -> list[str]:
     f'<div class="scroll{" prose" if is_prose(table) else ""}"><table><thead><tr>',
     *(f"<th>{escape(name)}</th>" for name in table.header),
     "</tr></thead><tbody>",
-    *("<tr>" + "".join(f"<td>{escape(x)}</td>" for x in row) + "</tr>" for row in table.rows),
+    *(
+      f"<tr{_starts(table, i)}>{''.join(map(_html, row))}</tr>" for i, row in enumerate(table.rows)
+    ),
     "</tbody></table></div>",
   ]
 
@@ -61,3 +89,33 @@ def to_html(table: Table) -> list[str]:
 def is_prose(table: Table) -> bool:
   """Returns whether the cells of a table are sentences, which need lines that wrap."""
   return table.id == "claims"
+
+
+def escape_markdown(text: str) -> str:
+  """Returns a text that Markdown shows as it is."""
+  return text.translate(_MARKDOWN)
+
+
+def _starts(table: Table, i: int) -> str:
+  """Returns the attribute of a row that starts a group: its first entry is another one."""
+  first: Sequence[Entry] = table.rows[i]
+  is_ranked = table.header[0] == "rank"
+  starts = i > 0 and not is_ranked and first[0] != table.rows[i - 1][0] and first[0] != ""
+  return ' class="group"' if starts else ""
+
+
+def _latex(entry: Entry) -> str:
+  text = str(entry).translate(_LATEX)
+  return rf"\textbf{{{text}}}" if isinstance(entry, Number) and entry.bold else text
+
+
+def _markdown(entry: Entry) -> str:
+  text = escape_markdown(str(entry))
+  return f"**{text}**" if isinstance(entry, Number) and entry.bold else text
+
+
+def _html(entry: Entry) -> str:
+  text = escape(str(entry))
+  if not isinstance(entry, Number):
+    return f"<td>{text}</td>"
+  return f'<td class="number">{f"<b>{text}</b>" if entry.bold else text}</td>'

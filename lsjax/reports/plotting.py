@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lsjax.reports.captions import words
+from lsjax.reports.cell import CellResults
 from lsjax.reports.paper import ALPHA, RATE
-from lsjax.reports.results import CellResults, SweepResults
+from lsjax.reports.results import SweepResults, symmetric
 from lsjax.reports.statistics import Summary
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
-DPI = 110
+DPI = 200
+_MOST_COMPARED = 6
 BLACK, BLUE, GREY, ORANGE = "#000000", "#0072B2", "#777777", "#D55E00"
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers and dashes differ too.
 STYLES: Mapping[str, dict[str, Any]] = {
+  "CE": {"color": BLACK, "marker": "o", "linestyle": "-"},
   "LS": {"color": BLUE, "marker": "s", "linestyle": "-"},
-  "FC": {"color": ORANGE, "marker": "^", "linestyle": "--"},
-  "BC": {"color": "#009E73", "marker": "D", "linestyle": ":"},
+  "FC": {"color": ORANGE, "marker": "^", "linestyle": "-"},
+  "BC": {"color": "#009E73", "marker": "D", "linestyle": "-"},
 }
 _SERIES: Mapping[str, Sequence[Any]] = {
   "color": (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", ORANGE, BLACK),
@@ -49,11 +52,15 @@ class Drawing:
   figure: "Figure"
 
   def image(self, suffix: str) -> bytes:
-    """Returns the content of a png or svg file, which depends on nothing but what is drawn."""
+    """Returns the content of a png, svg or pdf file, which depends only on what is drawn."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()
-    metadata = {"Date": None} if suffix == "svg" else {"Software": None}
+    metadata = {
+      "svg": {"Date": None},
+      "pdf": {"CreationDate": None},
+      "png": {"Software": None},
+    }[suffix]
     with rc_context({"svg.hashsalt": self.id}):
       self.figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
@@ -64,7 +71,7 @@ def captioned(
   figure: "Figure",
   sweep: SweepResults,
   cells: Collection[CellResults] = (),
-  **values: object,
+  **values: str,
 ) -> Drawing:
   """Returns a figure with its title and caption; see `captions.words` for the other arguments."""
   return Drawing(id, *words(id, sweep, cells, **values), figure)
@@ -76,21 +83,40 @@ def style(index: int, *properties: str) -> dict[str, Any]:
 
 
 def panels(
-  columns: int, *, width: float = 3.2, height: float = 2.9, rows: int = 1
+  columns: int,
+  *,
+  width: float = 3.2,
+  height: float = 2.9,
+  rows: int = 1,
+  share_y: bool = False,
 ) -> tuple["Figure", np.ndarray]:
   """Returns a figure and its axes [rows, columns], each of about width x height inches."""
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(width * columns + 0.6, height * rows + 0.3), layout="constrained")
-  axes = figure.subplots(rows, columns, squeeze=False)
+  axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y)
   for panel in axes.flat:
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
   return figure, axes
 
 
+def legend_below(figure: "Figure", axes: "Axes", *, columns: int = 6) -> None:
+  """Puts the legend of some axes below the figure, where it covers no data."""
+  handles, labels = axes.get_legend_handles_labels()
+  if handles:
+    columns = min(columns, len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
+
+
 def band(
-  panel: "Axes", x: Iterable[float], summaries: Sequence[Summary], label: str, **line: Any
+  panel: "Axes",
+  x: Iterable[float],
+  summaries: Sequence[Summary],
+  label: str,
+  *,
+  limits: tuple[float, float] = (0, 100),
+  **line: Any,
 ) -> None:
   """Draws a line through means with a band for the 95 % interval of each mean.
 
@@ -99,23 +125,40 @@ def band(
     x: position of each mean.
     summaries: statistics with the means and intervals; one of no values leaves a gap.
     label: label in the legend.
+    limits: least and greatest possible value, beyond which no band goes.
     **line: properties of the line; color is required.
   """
   x, mean = list(x), [s.mean if s.n else math.nan for s in summaries]
-  panel.plot(x, mean, label=label, markersize=4, linewidth=1.4, **line)
-  low, high = [s.low for s in summaries], [s.high for s in summaries]
+  panel.plot(x, mean, label=label, **{"markersize": 4, "linewidth": 1.4} | line)
+  low, high = (np.clip([getattr(s, end) for s in summaries], *limits) for end in ("low", "high"))
   panel.fill_between(x, low, high, color=line["color"], alpha=0.15, linewidth=0)
+
+
+def look(cell: CellResults) -> dict[str, Any]:
+  """Returns the colour of a cell's method, the same in every figure, and its line and marker.
+
+  A strong version of a method has dashes.
+  """
+  dashes = {"linestyle": "--"} if cell.alpha > RATE else {}
+  return dict(STYLES.get(cell.method, {"color": GREY, "marker": "P", "linestyle": "-."})) | dashes
 
 
 def compared(sweep: SweepResults) -> dict[str, CellResults]:
   """Returns the cells that most figures compare, by label.
 
-  They are the four methods with the alpha and the noise rate of the paper's table A, and LS with
-  an alpha of three times that rate.
+  They are the four methods with the alpha and the noise of the paper's table A, and LS with an
+  alpha of three times that rate. In a sweep that has none of them they are the first cells of the
+  noise that most cells have.
   """
-  strengths = (("CE", 0.0), ("LS", ALPHA), ("LS", round(3 * RATE, 9)), ("FC", ALPHA), ("BC", ALPHA))
-  return {
-    f"{method} {alpha:g}" if alpha else method: cell
-    for method, alpha in strengths
-    if (cell := sweep.trained(method, alpha, RATE))
+  labels = ("CE", f"LS {ALPHA:g}", f"LS {3 * RATE:g}", f"FC {ALPHA:g}", f"BC {ALPHA:g}")
+  found = {
+    label: cells[0]
+    for label in labels
+    if len(cells := sweep.select(label=label, **symmetric(RATE))) == 1
   }
+  if found:
+    return found
+  cells = [cell for cell in sweep.listed if (cell.data, cell.model) == sweep.main]
+  noises = [cell.noise for cell in cells]
+  cells = [cell for cell in cells if cell.noise == max(noises, key=noises.count)]
+  return {cell.name: cell for cell in cells[:_MOST_COMPARED]}

@@ -1,174 +1,300 @@
-"""The tables of the paper from the results of a sweep, with the paper's own numbers beside them."""
+"""The tables of a report: those of the paper with its own numbers beside them, and leaderboards."""
 
-import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from lsjax.methods import SHORT_NAMES
-from lsjax.reports import paper
+from lsjax.reports import leaderboard, paper
 from lsjax.reports.captions import words
-from lsjax.reports.claims import Claim, Comparison, difference
-from lsjax.reports.results import CellResults, SweepResults
+from lsjax.reports.cell import CellResults, Moment
+from lsjax.reports.claims import BEST, FINAL, TUNED, Claim, Comparison, difference
+from lsjax.reports.results import SweepResults
+from lsjax.reports.statistics import paired
+from lsjax.reports.table import Entry, Number, Table
 
-Text = tuple[Sequence[str], Sequence[Sequence[str]]]  # header and rows
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """A table of text.
-
-  Attributes:
-    id: name of its files.
-    title: title, with the paper's name of the table if it has one.
-    caption: what was measured on what, and how often.
-    header: headings of the columns.
-    rows: text of the cells, by row.
-  """
-
-  id: str
-  title: str
-  caption: str
-  header: Sequence[str]
-  rows: Sequence[Sequence[str]]
+Content = tuple[Sequence[str], list[list[Entry]]]  # header and rows
+MOMENTS: Mapping[Moment, str] = {"final": "final step", "best": "best noisy-validation step"}
 
 
 def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
-  """Returns the table of claims, and every table of the paper for which a sweep has cells."""
-  made = {
-    "claims": _claims(claims),
-    "table_a": _accuracy(sweep),
-    "table_alpha": _curves(sweep),
-    "table_c": _students(sweep),
-    "table_d": _calibration(sweep),
-    "table_e": _denoising(sweep),
-    "table_2d": _boundaries(sweep),
-  }
-  return [Table(id, *words(id, sweep), header, rows) for id, (header, rows) in made.items() if rows]
+  """Returns the table of claims, every table of the paper that a sweep has, and leaderboards."""
+  made = {"claims": _claims(claims)}
+  if claims:
+    made |= {
+      "table_a": _accuracy(sweep),
+      "table_tuned": _tuned(sweep),
+      "table_alpha": _curves(sweep),
+      "table_c": _students(sweep),
+      "table_d": _calibration(sweep),
+      "table_e": _denoising(sweep),
+      "table_2d": _boundaries(sweep),
+    }
+  found = [_table(id, sweep, content) for id, content in made.items() if content[1]]
+  for cells in leaderboard.groups(sweep, students=not claims):
+    header, rows = _leaderboard(cells)
+    first = cells[0]
+    kind = f"{first.data}, {first.model}, {first.noise}"
+    values = {"kind": kind, "realised": _realised(first)}
+    if rows:
+      made_one = _table("leaderboard", sweep, (header, rows), **values)
+      found.append(made_one.renamed("leaderboard_" + re.sub(r"[^a-z0-9]+", "_", kind.lower())))
+  return found
 
 
-def _claims(claims: Sequence[Claim]) -> Text:
-  """Returns a row per claim."""
-  rows = [
-    [c.id, c.text, c.verdict, "; ".join([*map(str, c.tests), *([c.note] if c.note else [])])]
-    for c in claims
-  ]
-  return ["claim", "what it says", "verdict", "measured"], rows
+def _table(id: str, sweep: SweepResults, content: Content, **values: str) -> Table:
+  """Returns a table with its title and caption, in which n is said once."""
+  header, rows = content
+  title, caption = words(id, sweep, (), **values)
+  return Table.saying_n_once(id, title, caption, header, rows)
 
 
-def _accuracy(sweep: SweepResults) -> Text:
+def _claims(claims: Sequence[Claim]) -> Content:
+  """Returns a row per statement of each empirical claim."""
+  settings = [s for s in (FINAL, BEST, TUNED) if any(s in claim.tests for claim in claims)]
+  rows: list[list[Entry]] = []
+  for claim in claims:
+    tests = {s: list(zip(claim.tests.get(s, ()), claim.verdicts(s))) for s in settings}
+    for i, (test, _) in enumerate(tests.get(FINAL, [])):
+      row: list[Entry] = [claim.id if i == 0 else "", f"{test.what} {test.claimed}"]
+      for setting in settings:
+        found = tests[setting][i : i + 1]
+        row.append("; ".join(_verdict(*pair) for pair in found) or "-")
+      rows.append(row)
+  return ["claim", "statement", *settings], rows
+
+
+def _verdict(test: Comparison, verdict: str) -> str:
+  seeds = f"; {test.seeds}" if verdict == "inconclusive" else ""
+  return f"{verdict}: {test.measured}{seeds}"
+
+
+def _accuracy(sweep: SweepResults) -> Content:
   """Returns table A, the test accuracy of the four methods for every model that has them."""
   data, main_model = sweep.main
-  others = {cell.model for cell in sweep.cells if cell.data == data} - {main_model}
-  rows = []
+  others = {cell.model for cell in sweep.listed if cell.data == data} - {main_model}
+  rows: list[list[Entry]] = []
   for model in (main_model, *sorted(others)):
-    found = {m: sweep.trained(m, paper.ALPHA, paper.RATE, model=model) for m in SHORT_NAMES}
+    cells = {m: _only(sweep, m, model=model) for m in SHORT_NAMES}
     published = paper.ACCURACY if model in ("resnet32", main_model) else {}
-    for method, cell, less_ce in _existing(found):
-      texts = [model, method, _text(cell, "test.accuracy"), less_ce]
-      rows.append(texts + _published(method, published))
-  header = ["model", "loss", "test accuracy, %", "less CE, 95 % interval"]
+    ranked = _ranked([cell for cell in cells.values() if cell])
+    for method, cell in cells.items():
+      if cell:
+        row: list[Entry] = [model, cell.label]
+        for moment in MOMENTS:
+          row.append(_accuracy_of(cell, moment, ranked))
+          row.append("" if method == "CE" else _less(cell, cells["CE"], moment))
+        rows.append(row + _published(method, published))
+  header = ["model", "loss"]
+  for name in MOMENTS.values():
+    header += [f"test accuracy, %, {name}", f"less CE, pp, {name}"]
   return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
 
 
-def _curves(sweep: SweepResults) -> Text:
-  """Returns a row for every noise rate, method and alpha."""
-  metrics = {
-    "test accuracy, %": "test.accuracy",
-    "ECE, %": "test.ece",
-    "mislabelled part, true labels, %": "train.mislabelled_accuracy",
-    "memorised, %": "train.memorisation",
-  }
-  rows = []
-  for rate in sweep.rates():
-    for method in ("LS", "FC", "BC"):
-      for cell in sweep.curve(method, rate):
-        if cell.alpha or method == "LS":
-          texts = [f"{rate:g}", method if cell.alpha else "CE", f"{cell.alpha:g}"]
-          rows.append(texts + [_text(cell, metric) for metric in metrics.values()])
-  return ["noise", "loss", "alpha", *metrics], rows
-
-
-def _students(sweep: SweepResults) -> Text:
-  """Returns table C, students by teacher, noise, temperature and convention."""
-  kinds = sorted(
-    {(c.rate, c.temperature, c.convention) for c in sweep.students},
-    key=lambda kind: (-kind[0], kind[1], kind[2] != "teacher_only"),
-  )
-  rows = []
-  for rate, temperature, convention in kinds:
-    found = {m: sweep.student(m, rate, temperature, convention) for m in SHORT_NAMES}
-    published = paper.STUDENT_ACCURACY if rate == paper.RATE and temperature == 1 else {}
-    for method, cell, less_ce in _existing(found):
-      texts = [f"{rate:g}", f"{temperature:g}"]
-      texts += ["either (T = 1)" if temperature == 1 else convention, method]
-      texts += [_text(sweep.trained(method, paper.ALPHA, rate), "test.accuracy")]
-      texts += [_text(cell, "test.accuracy"), less_ce, _text(cell, "test.teacher_agreement")]
-      rows.append(texts + _published(method, published))
-  header = ["noise", "T", "convention", "teacher", "teacher accuracy, %", "student accuracy, %"]
-  header += ["less student of CE, 95 % interval", "agreement, %"]
-  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
-
-
-def _calibration(sweep: SweepResults) -> Text:
-  """Returns table D, the calibration error by method and alpha."""
-  rows = [
-    [method, f"{alpha:g}", _text(cell, "test.ece", 1, 3), f"{published:.3f}"]
-    for method, alpha, published in paper.CALIBRATION
-    if (cell := sweep.trained(method, alpha, paper.RATE))
-  ]
-  return ["loss", "alpha", "ECE", "paper (data set not named)"], rows
-
-
-def _denoising(sweep: SweepResults) -> Text:
-  """Returns table E, the accuracy of LS on the parts of the training set."""
-  rows = []
-  for alpha, *published in paper.DENOISING:
-    if cell := sweep.trained("LS" if alpha else "CE", alpha, paper.RATE):
-      parts = ("true_accuracy", "clean_accuracy", "mislabelled_accuracy")
-      texts = [f"{alpha:g}", *(_text(cell, f"train.{part}") for part in parts)]
-      rows.append([*texts, " / ".join(f"{value:.2f}" for value in published)])
-  header = ["alpha", "all", "clean part", "mislabelled part", "paper: all / clean / mislabelled"]
+def _tuned(sweep: SweepResults) -> Content:
+  """Returns the settings that noisy validation chooses for each method, beside the sweep's own."""
+  rows: list[list[Entry]] = []
+  for cell in sweep.listed:
+    chosen = sweep.tuned(cell)
+    if chosen is None:
+      continue
+    optim = chosen.config["optim"]
+    row: list[Entry] = [cell.label, f"{optim['learning_rate']:g}", f"{optim['weight_decay']:g}"]
+    row += [_number(c, "test.accuracy", moment) for c in (cell, chosen) for moment in MOMENTS]
+    rows.append(row)
+  header = ["loss", "chosen rate", "chosen decay"]
+  for setting in ("own setting", "chosen setting"):
+    header += [f"test accuracy, %, {setting}, {name}" for name in MOMENTS.values()]
   return header, rows
 
 
-def _boundaries(sweep: SweepResults) -> Text:
-  """Returns the angles and distances of the boundaries of linear models on 2-D data."""
-  clean, noisy = sweep.plane
-  rows = []
-  for cell in (*clean, *noisy):
-    texts = [f"{cell.rate:g}", cell.method, f"{cell.alpha:g}"]
-    for name in ("angle", "distance"):
-      s = cell.summary(f"boundary.{name}")
-      mean = f"{s.mean:.2f}" if s.n else cell.problems
-      texts.append(f"{mean} ± {s.sd:.2f} (n = {s.n})" if s.n > 1 else mean)
-    rows.append([*texts, _text(cell, "test.accuracy")])
-  header = ["one-sided noise", "loss", "alpha", "angle to the Bayes line, degrees"]
-  return [*header, "distance from the origin", "test accuracy, %"], rows
+def _curves(sweep: SweepResults) -> Content:
+  """Returns a row for every noise, method and alpha."""
+  metrics: dict[str, tuple[str, Moment]] = {
+    "test accuracy, %, best noisy-validation step": ("test.accuracy", "best"),
+    "ECE, %": ("test.ece", "final"),
+    "mislabelled part, true labels, %": ("train.mislabelled_accuracy", "final"),
+    "memorised, %": ("train.memorisation", "final"),
+  }
+  rows: list[list[Entry]] = []
+  for noise in sweep.noises():
+    cells = [
+      cell
+      for method in ("LS", "FC", "BC")
+      for cell in sweep.curve(method, noise)
+      if cell.alpha or method == "LS"
+    ]
+    ranked = _ranked(cells)
+    for cell in cells:
+      row: list[Entry] = [noise, cell.method, f"{cell.alpha:g}"]
+      row.append(_accuracy_of(cell, "final", ranked))
+      row += [
+        _accuracy_of(cell, moment, ranked)
+        if metric == "test.accuracy"
+        else _number(cell, metric, moment)
+        for metric, moment in metrics.values()
+      ]
+      rows.append(row)
+  return ["noise", "loss", "alpha", "test accuracy, %, final step", *metrics], rows
 
 
-def _text(cell: CellResults | None, metric: str, scale: float = 100, digits: int = 2) -> str:
-  """Returns "mean ± sd (n = 5)" of a metric, and which runs diverged or are missing."""
-  if cell is None:
-    return "-"
-  s = cell.summary(metric, scale)
-  if not s.n:
-    return cell.problems or "-"
-  spread = f" ± {s.sd:.{digits}f}" if s.n > 1 else ""
-  text = f"{s.mean:.{digits}f}{spread} (n = {s.n})"
-  return f"{text}; {cell.problems}" if cell.problems else text
+def _students(sweep: SweepResults) -> Content:
+  """Returns table C, students by teacher, noise, temperature and convention."""
+  kinds = sorted(
+    {(c.noise, c.rate, c.temperature, c.convention) for c in sweep.students},
+    key=lambda kind: (-kind[1], kind[2], kind[3]),
+  )
+  rows: list[list[Entry]] = []
+  for noise, rate, temperature, convention in kinds:
+    students = [
+      cell
+      for cell in sweep.students
+      if (cell.noise, cell.temperature, cell.convention) == (noise, temperature, convention)
+    ]
+    of_ce = next((cell for cell in students if cell.teacher == "CE"), None)
+    published = paper.STUDENT_ACCURACY if rate == paper.RATE and temperature == 1 else {}
+    ranked = _ranked(students)
+    for cell in students:
+      row: list[Entry] = [noise, f"{temperature:g}", convention, cell.teacher]
+      row.append(_teacher_accuracy(sweep, cell))
+      row.append(_accuracy_of(cell, "final", ranked))
+      row.append("" if cell is of_ce else _less(cell, of_ce, "final"))
+      row.append(_accuracy_of(cell, "best", ranked))
+      row.append(_number(cell, "test.teacher_agreement"))
+      rows.append(row + _published(cell.teacher.split()[0], published))
+  header = ["noise", "T", "convention", "teacher", "teacher accuracy, %"]
+  header += ["student accuracy, %, final step", "less student of CE, pp"]
+  header += ["student accuracy, %, best noisy-validation step", "agreement, %"]
+  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
 
 
-def _existing(found: Mapping[str, CellResults | None]) -> list[tuple[str, CellResults, str]]:
-  """Returns method, cell and difference to the cell of CE, for the methods that have a cell."""
-  return [
-    (method, cell, "" if method == "CE" else Comparison("", difference(cell, found["CE"])).measured)
-    for method, cell in found.items()
-    if cell
-  ]
+def _teacher_accuracy(sweep: SweepResults, student: CellResults) -> Entry:
+  """Returns the accuracy of the cell that trained a student's teachers, if the sweep has it."""
+  found = sweep.select(label=student.teacher, noise=student.noise)
+  return _number(found[0], "test.accuracy") if len(found) == 1 else "-"
+
+
+def _calibration(sweep: SweepResults) -> Content:
+  """Returns table D, the calibration error by method and alpha."""
+  rows: list[list[Entry]] = []
+  for method, alpha, published in paper.CALIBRATION:
+    if cell := _only(sweep, method, alpha):
+      numbers = [_number(cell, "test.ece", moment, 1, 3) for moment in MOMENTS]
+      rows.append([method, f"{alpha:g}", *numbers, f"{published:.3f}"])
+  header = ["loss", "alpha", *(f"ECE, {name}" for name in MOMENTS.values())]
+  return [*header, "paper (data set not named)"], rows
+
+
+def _denoising(sweep: SweepResults) -> Content:
+  """Returns table E, the accuracy of LS on the parts of the training set."""
+  parts = {"all": "true_accuracy", "clean": "clean_accuracy", "mislabelled": "mislabelled_accuracy"}
+  rows: list[list[Entry]] = []
+  for alpha, *published in paper.DENOISING:
+    if cell := _only(sweep, "LS" if alpha else "CE", alpha):
+      numbers = [
+        _number(cell, f"train.{part}", moment) for moment in MOMENTS for part in parts.values()
+      ]
+      rows.append([f"{alpha:g}", *numbers, " / ".join(f"{value:.2f}" for value in published)])
+  columns = [f"{part}, %, {name}" for name in MOMENTS.values() for part in parts]
+  return ["alpha", *columns, f"paper: {' / '.join(parts)}"], rows
+
+
+def _boundaries(sweep: SweepResults) -> Content:
+  """Returns the distances and angles of the boundaries of linear models on 2-D data."""
+  rows: list[list[Entry]] = []
+  for spread, (clean, noisy) in sweep.planes.items():
+    for cell in (*([clean] if clean else []), *noisy):
+      row: list[Entry] = [spread, cell.noise, cell.label]
+      row += [_number(cell, f"boundary.{name}", "final", 1, 3) for name in ("distance", "angle")]
+      rows.append([*row, _number(cell, "test.accuracy")])
+  header = ["deviation of the clusters", "noise", "loss", "distance from the origin"]
+  return [*header, "angle to the Bayes line, degrees", "test accuracy, %"], rows
+
+
+def _leaderboard(cells: Sequence[CellResults]) -> Content:
+  """Returns cells by test accuracy at the final step, beside that at the best step."""
+  final = leaderboard.standings(cells, "final")
+  best = {s.cell.name: s for s in leaderboard.standings(cells, "best")}
+  details = dict(zip((cell.name for cell in cells), leaderboard.differences(cells), strict=True))
+  rows: list[list[Entry]] = []
+  for place, standing in enumerate(final, 1):
+    cell, row = standing.cell, [str(place), standing.cell.name]
+    entries: list[Entry] = [*row, details[cell.name]]
+    for found in (standing, best.get(cell.name)):
+      entries.append(_standing(found) if found else "-")
+      is_shown = found is not None and not found.is_best and found.less_best.n
+      entries.append(Number(found.less_best.scaled(100), signed=True) if is_shown and found else "")
+    rows.append(entries)
+  header = ["rank", "cell", "differs in"]
+  for name in MOMENTS.values():
+    header += [f"test accuracy, %, {name}", f"less the best, pp, {name}"]
+  if not any(details.values()):
+    header, rows = header[:2] + header[3:], [row[:2] + row[3:] for row in rows]
+  return header, rows
+
+
+def _standing(found: leaderboard.Standing) -> Number:
+  is_top = found.is_best or found.is_tied
+  return Number(found.accuracy.scaled(100), note=found.cell.problems, bold=is_top)
+
+
+def _ranked(cells: Sequence[CellResults]) -> dict[tuple[Moment, str], leaderboard.Standing]:
+  """Returns the standings of cells at both moments, by moment and name."""
+  return {
+    (moment, found.cell.name): found
+    for moment in MOMENTS
+    for found in leaderboard.standings(cells, moment)
+  }
+
+
+def _accuracy_of(
+  cell: CellResults,
+  moment: Moment,
+  ranked: Mapping[tuple[Moment, str], leaderboard.Standing],
+) -> Entry:
+  found = ranked.get((moment, cell.name))
+  return _standing(found) if found else cell.problems or "-"
+
+
+def _number(
+  cell: CellResults, metric: str, moment: Moment = "final", scale: float = 100, digits: int = 2
+) -> Entry:
+  """Returns a metric of a cell, and which runs diverged or are missing."""
+  summary = cell.summary(metric, moment, scale)
+  return Number(summary, digits, note=cell.problems) if summary.n else cell.problems or "-"
+
+
+def _less(cell: CellResults, other: CellResults | None, moment: Moment) -> Entry:
+  """Returns the paired difference of two cells in test accuracy."""
+  summary = difference(cell, other, moment=moment) if other else paired({}, {})
+  return Number(summary.scaled(100), signed=True) if summary.n else "not measured"
+
+
+def _only(
+  sweep: SweepResults, method: str, alpha: float = paper.ALPHA, **wanted: str
+) -> CellResults | None:
+  """Returns the cell of a method at the paper's noise; none if several fit, which claims name."""
+  label = f"{method} {alpha:g}" if method != "CE" else method
+  found = sweep.select(label=label, noise_kind="symmetric", rate=paper.RATE, **wanted)
+  return found[0] if len(found) == 1 else None
 
 
 def _published(
   method: str, numbers: Mapping[str, Mapping[str, paper.MeanAndDeviation]]
-) -> list[str]:
+) -> list[Entry]:
   """Returns the paper's number for a method on each data set, if it is among the numbers."""
-  known = [numbers.get(data, {}).get(method) for data in paper.DATA_SETS]
-  return ["not known" if pair is None else f"{pair[0]:.2f} ± {pair[1]:.2f}" for pair in known]
+  texts: list[Entry] = []
+  for data in paper.DATA_SETS:
+    pair = numbers.get(data, {}).get(method)
+    text = "not known" if pair is None else f"{pair[0]:.2f} ± {pair[1]:.2f}"
+    is_suspect = (
+      pair is not None
+      and numbers is paper.STUDENT_ACCURACY
+      and (paper.ACCURACY[data][method][0] == pair[0])
+    )
+    texts.append(text + (" (suspect)" if is_suspect else ""))
+  return texts
+
+
+def _realised(cell: CellResults) -> str:
+  rate = cell.realised_rate
+  return "unknown" if rate != rate else f"{100 * rate:.1f} %"

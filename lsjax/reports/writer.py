@@ -4,37 +4,53 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from lsjax import files
-from lsjax.reports import captions, figures, formats, results
-from lsjax.reports.claims import MARKS, Comparison, claims
-from lsjax.reports.page import Page
-from lsjax.reports.results import SweepResults
+from lsjax.reports import captions, figures, formats, leaderboard, results
+from lsjax.reports.cell import CellResults
+from lsjax.reports.claims import FINAL, MARKS, Claim, Comparison, claims
+from lsjax.reports.page import Page, verdict_line
+from lsjax.reports.results import ResultsError, SweepResults
+from lsjax.reports.statistics import Summary
+from lsjax.reports.table import Number, Table
 from lsjax.reports.tables import tables
 
+_IMAGES = ("png", "svg", "pdf")
+_TOP = 5  # the first places of a leaderboard in a terminal
 
-def write(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> str:
-  """Writes the report of a sweep and returns its verdicts as text for a terminal.
+
+def write(
+  paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+  out: str | os.PathLike[str] | None = None,
+) -> str:
+  """Writes the report of a sweep or of runs and returns its verdicts as text for a terminal.
 
   The files are report.md, report.html (one file with the figures inside), report.json (claims
-  and tables), results.json (final metrics of every run), tables/*.csv, tables/*.tex,
-  figures/*.png and figures/*.svg. The same results give the same bytes.
+  and tables), results.json (settings and metrics of every run), tables/*.csv, tables/*.tex, and
+  figures/*.png, *.svg and *.pdf. The same results give the same bytes.
 
   Args:
-    path: the sweep directory.
-    out: directory to write to; the sweep directory if None.
+    paths: a sweep directory, or work directories of one or more runs.
+    out: directory to write to; None for the sweep directory, or for report/ in the work directory
+      of a single run.
 
   Raises:
-    ResultsError: if `path` is not a sweep directory.
+    ResultsError: if a path holds no results, or if several paths have no `out`.
     OSError: if a file cannot be read or written.
   """
-  sweep = results.read(pathlib.Path(path))
-  target = pathlib.Path(out or path)
-  found = claims(sweep)
+  several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+  found = [pathlib.Path(path) for path in several]
+  if len(found) > 1 and out is None:
+    raise ResultsError("--out is missing: where the report of several runs goes")
+  sweep = results.read(found[0]) if len(found) == 1 else results.read_runs(found)
+  is_run = len(found) == 1 and not (found[0] / "sweep.json").exists()
+  target = pathlib.Path(out or (found[0] / "report" if is_run else found[0]))
+  judged = claims(sweep)
   drawings, about = figures.draw(sweep), captions.about(sweep)
-  page = Page(sweep.name, about, found, tables(sweep, found), drawings)
-  contents = {f"figures/{d.id}.{end}": d.image(end) for d in drawings for end in ("png", "svg")}
+  page = Page(sweep.name, about, judged, tables(sweep, judged), drawings)
+  contents = {f"figures/{d.id}.{end}": d.image(end) for d in drawings for end in _IMAGES}
   texts = {"report.md": page.to_markdown()}
   texts["report.html"] = page.to_html({d.id: contents[f"figures/{d.id}.png"] for d in drawings})
   for table in page.tables:
@@ -45,45 +61,96 @@ def write(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = Non
       f.write(content)
   files.write_json(target / "report.json", _report_json(sweep, page))
   files.write_json(target / "results.json", _results_json(sweep))
-  lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in found]
+  lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in judged]
+  lines = lines or _standings(sweep)
   return "\n".join([*lines, *about, f"report: {target / 'report.html'}"])
+
+
+def _standings(sweep: SweepResults) -> list[str]:
+  """Returns the first places of every leaderboard."""
+  lines = []
+  for cells in leaderboard.groups(sweep, students=True):
+    lines.append(f"{cells[0].data}, {cells[0].model}, {cells[0].noise}: test accuracy, final step")
+    for place, found in enumerate(leaderboard.standings(cells)[:_TOP], 1):
+      tied = ", cannot be told from the best" if found.is_tied else ""
+      number = Number(found.accuracy.scaled(100), note=found.cell.problems)
+      lines.append(f"  {place}. {found.cell.name}: {number} %, n = {found.accuracy.n}{tied}")
+  return lines
 
 
 def _report_json(sweep: SweepResults, page: Page) -> dict[str, Any]:
   """Returns the content of report.json: what ran, the claims and the tables."""
-  claims = [
-    {"id": c.id, "text": c.text, "verdict": c.verdict, "note": c.note}
-    | {"tests": [_comparison_json(test) for test in c.tests]}
-    for c in page.claims
-  ]
   return {
     "sweep": sweep.name,
     "label": sweep.label,
     "environment": sweep.environment,
     "theory": sweep.theory,
-    "claims": claims,
-    "tables": [dataclasses.asdict(table) for table in page.tables if table.id != "claims"],
+    "claims": [_claim_json(claim) for claim in page.claims],
+    "tables": [_table_json(table) for table in page.tables],
   }
 
 
-def _comparison_json(test: Comparison) -> dict[str, Any]:
-  s = test.summary
+def _claim_json(claim: Claim) -> dict[str, Any]:
+  settings = {
+    setting: {
+      "verdict": claim.verdict_in(setting),
+      "tests": [
+        _comparison_json(test, verdict)
+        for test, verdict in zip(tests, claim.verdicts(setting), strict=True)
+      ],
+    }
+    for setting, tests in claim.tests.items()
+  }
+  texts = {"id": claim.id, "text": claim.text, "note": claim.note}
+  kind = "mathematics" if claim.is_mathematics else "measurement"
+  verdict = {
+    "kind": kind,
+    "setting": FINAL,
+    "verdict": claim.verdict,
+    "in_words": verdict_line(claim),
+  }
+  return {**texts, **verdict, "settings": settings}
+
+
+def _comparison_json(test: Comparison, verdict: str) -> dict[str, Any]:
+  side = "above" if test.sign > 0 else "below"
+  claimed = {"bound": test.bound, "claimed_side": side, "note": test.note}
+  return {"what": test.what, "verdict": verdict, **_summary_json(test.summary), **claimed}
+
+
+def _summary_json(s: Summary) -> dict[str, Any]:
   # JSON has no NaN.
   mean, sd, low, high = (x if math.isfinite(x) else None for x in (s.mean, s.sd, s.low, s.high))
-  numbers = {"n": s.n, "mean": mean, "sd": sd, "interval_95": [low, high], "bound": test.bound}
-  side = "above" if test.sign > 0 else "below"
-  return {"what": test.what, "verdict": test.verdict, **numbers, "claimed_side": side}
+  return {"n": s.n, "mean": mean, "sd": sd, "interval_95": [low, high]}
+
+
+def _table_json(table: Table) -> dict[str, Any]:
+  rows = [
+    [
+      {"text": str(entry), **_summary_json(entry.summary)} if isinstance(entry, Number) else entry
+      for entry in row
+    ]
+    for row in table.rows
+  ]
+  return dataclasses.asdict(dataclasses.replace(table, rows=[])) | {"rows": rows}
 
 
 def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
-  """Returns the content of results.json: the final metrics of every run of every cell."""
+  """Returns the content of results.json: a row for every run, its settings and its metrics."""
 
-  def run_json(cell: results.CellResults, seed: int) -> dict[str, Any]:
-    result = cell.results[seed]
-    run = {"seed": seed, "config_hash": cell.workdirs[seed].name, "status": cell.statuses[seed]}
-    return run | {"final": result["final"] if result else None}
+  def row(cell: CellResults, seed: int) -> dict[str, Any]:
+    result = cell.results[seed] or {}
+    run: dict[str, Any] = {
+      "cell": cell.name,
+      "candidate_of": cell.candidate_of or None,
+      "seed": seed,
+    }
+    run |= {"config_hash": cell.workdirs[seed].name, "status": cell.statuses[seed]}
+    run |= {"method": cell.method, "method_label": cell.label, "noise_label": cell.noise}
+    run |= {"alpha": cell.alpha, "teacher_label": cell.teacher or None}
+    sections = {name: value for name, value in cell.config.items() if name != "seed"}
+    realised = (result.get("noise") or {}).get("realised_rate")
+    metrics = {moment: result.get(moment) for moment in ("final", "best")}
+    return {**run, "realised_rate": realised, **metrics, "config": sections}
 
-  return [
-    {"cell": cell.name, "runs": [run_json(cell, seed) for seed in cell.results]}
-    for cell in sweep.cells
-  ]
+  return [row(cell, seed) for cell in sweep.cells for seed in cell.results]

@@ -13,6 +13,7 @@ import pytest
 
 from lsjax import files, reports
 from lsjax.reports import captions, claims, plotting, results, summary
+from lsjax.sweeps import cells
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -20,6 +21,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 def contents(path):
   """Returns the content of every file of a report by its name."""
   return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def rows_of(path, table):
+  """Returns the rows of a table's csv file as dictionaries."""
+  return list(csv.DictReader((path / f"tables/{table}.csv").read_text().splitlines()))
 
 
 def test_one_seed_gives_no_interval_and_no_verdict(tmp_path):
@@ -30,10 +36,13 @@ def test_one_seed_gives_no_interval_and_no_verdict(tmp_path):
   reports.write(path)
   text = (path / "report.md").read_text()
   assert "n = 1, no interval" in text
-  assert "±" not in text.split("## Table A")[1].split("paper, CIFAR")[0].split("|---")[0]
-  table = (path / "tables/table_a.csv").read_text()
-  assert "80.44 ± 0.63" in table  # the paper's own spread stays
-  assert re.search(r"80\.\d\d \(n = 1\)", table)
+  section = text.split("## Table A")[1].split("## ")[0]
+  assert "n = 1 seed;" in section
+  assert "| 80.44 ± 0.63 |" in section  # the paper's own spread stays
+  assert re.search(r"\| \*\*8\d\.\d\d\*\* \|", section)
+  (row, *_) = rows_of(path, "table_a")
+  assert row["test accuracy, %, final step: n"] == "1"
+  assert row["test accuracy, %, final step: sd"] == ""
 
 
 def test_missing_and_diverged_cells_show_as_such(tmp_path):
@@ -41,14 +50,18 @@ def test_missing_and_diverged_cells_show_as_such(tmp_path):
   path = made_up_sweep.write(
     tmp_path, keep=lambda name, seed: name != gone and (name, seed) != ("CE, noise 0.2", 2)
   )
-  (cell,) = results.read(path).select(method="FC", alpha=0.1, rate=0.2)
+  cell = results.read(path).trained("FC 0.1", 0.2)
   files.write_json(cell.workdirs[1] / "result.json", {"status": "diverged", "final": None})
   reports.write(path)
-  rows = list(csv.reader((path / "tables/table_a.csv").read_text().splitlines()))
-  by_loss = {row[1]: row[2] for row in rows[1:]}
-  assert by_loss["LS"] == "3 of 3 missing"
-  assert by_loss["FC"].endswith("(n = 2); 1 of 3 diverged")
-  assert by_loss["CE"].endswith("(n = 2); 1 of 3 missing")
+  rows = {row["loss"]: row for row in rows_of(path, "table_a")}
+  column = "test accuracy, %, final step"
+  assert rows["LS 0.1"][f"{column}: note"] == "3 of 3 missing"
+  assert rows["FC 0.1"][f"{column}: note"] == "1 of 3 diverged"
+  assert float(rows["FC 0.1"][f"{column}: mean"]) == pytest.approx(
+    100 * (2 * 0.845 + 0.1) / 3, 1e-2
+  )
+  assert rows["CE"][f"{column}: note"] == "1 of 3 missing"
+  assert rows["CE"][f"{column}: n"] == "2"
   verdicts = {claim.id: claim.verdict for claim in claims.claims(results.read(path))}
   assert verdicts["C1"] == claims.UNTESTED
   text = (path / "report.md").read_text()
@@ -56,47 +69,168 @@ def test_missing_and_diverged_cells_show_as_such(tmp_path):
   assert "Not all there" in text
 
 
+DRAWN = {
+  "accuracy_alpha",
+  "r_spectrum",
+  "parts",
+  "memorisation",
+  "reliability",
+  "ece_alpha",
+  "margins",
+  "projection",
+  "students",
+  "boundaries",
+  "shrinkage",
+}
+
+
 def test_files_of_a_report(tmp_path):
-  path = made_up_sweep.write(tmp_path)
+  path = made_up_sweep.write(tmp_path, pictures=True)
   out = tmp_path / "elsewhere"
   text = reports.write(path, out)
-  assert "C9  ✓ reproduced" in text
-  drawn = {
-    "accuracy_alpha",
-    "r_spectrum",
-    "parts",
-    "memorisation",
-    "reliability",
-    "ece_alpha",
-    "margins",
-    "projection",
-    "students",
-    "boundaries",
-    "shrinkage",
-  }
-  assert {p.stem for p in (out / "figures").glob("*.png")} == drawn
-  assert {p.stem for p in (out / "figures").glob("*.svg")} == drawn
+  assert "C8  ✓ reproduced" in text
+  for suffix in ("png", "svg", "pdf"):
+    assert {p.stem for p in (out / "figures").glob(f"*.{suffix}")} == DRAWN
   tables = {"claims", "table_a", "table_alpha", "table_c", "table_d", "table_e", "table_2d"}
-  assert drawn | tables == captions.CAPTIONS.keys()  # no caption is left over
+  leaderboards = {
+    "leaderboard_digits_mlp_no_noise",
+    "leaderboard_digits_mlp_symmetric_20_",
+    "leaderboard_gaussians_linear_one_sided_5_",
+  }
   for suffix in ("csv", "tex"):
-    assert {p.stem for p in (out / "tables").glob(f"*.{suffix}")} == tables
+    assert {p.stem for p in (out / "tables").glob(f"*.{suffix}")} == tables | leaderboards
+  # No caption is left over; only a sweep with a grid has the table of chosen settings.
+  assert DRAWN | tables | {"table_tuned", "leaderboard"} == captions.CAPTIONS.keys()
   for tex in (out / "tables").glob("*.tex"):
     text = tex.read_text()
     assert text.count("{tabular}") == 2
-    body = text.split(r"\hline")[2]
-    columns = text.split(r"\hline")[1].count(" & ")
+    assert rf"\label{{tab:{tex.stem}}}" in text
+    header, body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].split(r"\midrule")
+    columns = header.count(" & ")
     assert all(row.count(" & ") == columns for row in body.split("\\\\\n") if row.strip())
-    assert not re.search(r"(?<!\\)[%_]", text.split(r"\hline", 1)[1])
-  listed = files.read_json(out / "results.json")
-  assert sum(len(cell["runs"]) for cell in listed) == 3 * len(listed)
+    assert not re.search(r"(?<!\\)[%_]", text.split(r"\toprule", 1)[1])
   # The same results give the same bytes: figures hold no date.
   before = contents(out)
   reports.write(path, out)
   assert contents(out) == before
 
 
-def test_html_is_one_file(tmp_path):
+def test_results_json_is_a_table(tmp_path):
+  """A row per run, with the fields of its config and the metrics of both steps."""
+  path = made_up_sweep.write(tmp_path, seeds=2)
+  reports.write(path)
+  rows = files.read_json(path / "results.json")
+  assert len(rows) == 2 * len(results.read(path).cells)
+  (row,) = [row for row in rows if row["cell"] == "LS 0.1, noise 0.2" and row["seed"] == 1]
+  assert row["config"]["loss"]["alpha"] == row["alpha"] == 0.1
+  assert (row["method"], row["noise_label"]) == ("LS", "symmetric 20 %")
+  assert row["realised_rate"] == pytest.approx(0.201)
+  assert row["best"]["test"]["accuracy"] == pytest.approx(row["final"]["test"]["accuracy"] + 0.02)
+  assert "seed" not in row["config"]
+
+
+def test_both_steps_in_table_a(tmp_path):
   path = made_up_sweep.write(tmp_path)
+  reports.write(path)
+  rows = {row["loss"]: row for row in rows_of(path, "table_a")}
+  for method, gain in (("CE", 10), ("LS 0.1", 2), ("FC 0.1", 0)):
+    final, best = (
+      float(rows[method][f"test accuracy, %, {step}: mean"])
+      for step in ("final step", "best noisy-validation step")
+    )
+    assert best - final == pytest.approx(gain)
+  assert float(rows["LS 0.1"]["less CE, pp, final step: mean"]) == pytest.approx(4, abs=0.2)
+  assert float(rows["LS 0.1"]["less CE, pp, best noisy-validation step: mean"]) < -3
+
+
+def test_columns_of_tables_d_and_e(tmp_path):
+  """Calibration is ECE, not NLL; the parts of the training set stand in their columns."""
+  path = made_up_sweep.write(tmp_path)
+  reports.write(path)
+  ece = {row["alpha"]: row for row in rows_of(path, "table_d") if row["loss"] in ("CE", "LS")}
+  assert float(ece["0"]["ECE, final step: mean"]) == pytest.approx(0.11, abs=2e-3)
+  assert float(ece["0.1"]["ECE, final step: mean"]) == pytest.approx(0.10, abs=2e-3)
+  rows = {row["alpha"]: row for row in rows_of(path, "table_e")}
+  parts = {"all": 70, "clean": 95, "mislabelled": 54}
+  for part, expected in parts.items():
+    got = float(rows["0.1"][f"{part}, %, final step: mean"])
+    assert got == pytest.approx(expected, abs=0.2)
+  assert rows["0.1"]["paper: all / clean / mislabelled"] == "80.11 / 87.99 / 48.58"
+
+
+def test_the_best_is_bold_with_what_cannot_be_told_from_it(tmp_path, monkeypatch):
+  made = made_up_sweep.result
+
+  def result(config, seed):
+    """Lets FC vary around LS with the seed."""
+    content = made(config, seed)
+    if config.loss.name == "forward_correction":
+      content["final"]["test"]["accuracy"] += 0.004 * (seed - 1)
+    return content
+
+  monkeypatch.setattr(made_up_sweep, "result", result)
+  path = made_up_sweep.write(tmp_path)
+  reports.write(path)
+  section = (path / "report.md").read_text().split("## Table A")[1].split("## ")[0]
+  rows = {line.split(" | ")[1]: line.split(" | ")[2] for line in section.splitlines()[6:10]}
+  assert {name for name, text in rows.items() if text.startswith("**")} == {"LS 0.1", "FC 0.1"}
+
+
+def pair_noise_cells():
+  noise = {"noise.kind": "pair", "noise.rate": 0.3}
+  rates = {"fast": 0.1, "slow": 0.01}
+  return [
+    {"name": name, "changes": cells.method("LS", 0.1) | noise | {"optim.learning_rate": rate}}
+    for name, rate in rates.items()
+  ]
+
+
+def test_a_sweep_that_is_not_the_papers_gets_a_leaderboard(tmp_path):
+  path = made_up_sweep.write(
+    tmp_path, more_cells=pair_noise_cells(), keep=lambda name, seed: name in ("fast", "slow")
+  )
+  index = files.read_json(path / "sweep.json")
+  index["cells"] = [cell for cell in index["cells"] if cell["name"] in ("fast", "slow")]
+  files.write_json(path / "sweep.json", index)
+  text = reports.write(path)
+  assert claims.claims(results.read(path)) == []
+  assert "pair 30 %: test accuracy, final step" in text
+  assert "cannot be told from the best" in text
+  for name in ("report.md", "report.html"):
+    page = (path / name).read_text()
+    assert "symmetric" not in page
+    assert "<h2>Claims" not in page
+    assert "**C1**" not in page
+  rows = rows_of(path, "leaderboard_digits_mlp_pair_30_")
+  assert {row["cell"]: row["differs in"] for row in rows} == {
+    "fast": "optim.learning_rate 0.1",
+    "slow": "optim.learning_rate 0.01",
+  }
+  caption = (path / "report.md").read_text().split("## Leaderboard: digits, mlp, pair 30 %")[1]
+  assert "Share of wrong training labels: 30.1 %" in caption
+
+
+def test_runs_that_were_made_by_hand(tmp_path):
+  path = made_up_sweep.write(tmp_path / "sweep", seeds=2, pictures=True)
+  sweep = results.read(path)
+  found = [cell for cell in sweep.cells if cell.name in ("CE, noise 0.2", "LS 0.1, noise 0.2")]
+  workdirs = [workdir for cell in found for workdir in cell.workdirs.values()]
+  with pytest.raises(reports.ResultsError, match="--out is missing"):
+    reports.write(workdirs)
+  reports.write(workdirs, tmp_path / "out")
+  rows = rows_of(tmp_path / "out", "leaderboard_digits_mlp_symmetric_20_")
+  assert [row["cell"].split(" (")[0] for row in rows] == [
+    "LS 0.1, symmetric 20 %",
+    "CE, symmetric 20 %",
+  ]
+  assert [row["test accuracy, %, final step: n"] for row in rows] == ["2", "2"]
+  reports.write(workdirs[0])
+  drawn = {p.stem for p in (workdirs[0] / "report/figures").glob("*.png")}
+  assert drawn == {"parts", "memorisation", "reliability", "margins", "projection"}
+
+
+def test_html_is_one_file(tmp_path):
+  path = made_up_sweep.write(tmp_path, pictures=True)
   reports.write(path)
   text = (path / "report.html").read_text()
 
@@ -117,32 +251,36 @@ def test_html_is_one_file(tmp_path):
   reader.feed(text)
   assert reader.open_tags == []
   assert reader.images == 11
-  assert all(source.startswith("data:image/png;base64,") for source in reader.sources)
+  embedded = [source for source in reader.sources if not source.startswith(("#", "https://arxiv"))]
+  assert len(embedded) == 11
+  assert all(source.startswith("data:image/png;base64,") for source in embedded)
+  anchors = {source[1:] for source in reader.sources if source.startswith("#")}
+  assert anchors == set(re.findall(r'<h2 id="([^"]+)"', text))
   assert 'name="viewport"' in text
   assert "@media print" in text
   assert "$" not in re.sub(r"<table.*?</table>", "", text, flags=re.S)  # every placeholder filled
 
 
 def test_boundary_in_raw_coordinates(tmp_path):
-  """Normalisation is undone: the angles of the raw boundary come out, and it has no offset."""
-  clean, noisy = results.read(made_up_sweep.write(tmp_path, seeds=2)).plane
-  assert [cell.name for cell in clean] == ["2-D: CE, no noise"]
+  """Normalisation is undone: angle and distance of the raw boundary come out."""
+  ((spread, (clean, noisy)),) = results.read(made_up_sweep.write(tmp_path, seeds=2)).planes.items()
+  assert (spread, clean.name) == ("0.1", "2-D: CE, no noise")
   assert [cell.alpha for cell in noisy] == [0.0, 0.6]
-  angles = noisy[0].values("boundary.angle")
-  assert angles[0] == pytest.approx(8.0, abs=1e-3)
-  assert angles[1] == pytest.approx(8.0 + 0.1 * math.sin(7), abs=1e-2)
-  assert noisy[0].values("boundary.distance")[0] == pytest.approx(0, abs=1e-6)
+  assert noisy[0].values("boundary.angle")[0] == pytest.approx(8.0, abs=1e-3)
+  distances = noisy[0].values("boundary.distance")
+  assert distances[0] == pytest.approx(0.6, abs=1e-6)
+  assert distances[1] == pytest.approx(0.6 + 1e-3 * math.sin(7), abs=1e-6)
 
 
 def test_a_history_that_cannot_be_read_is_skipped(tmp_path):
-  path, out = made_up_sweep.write(tmp_path / "sweep"), tmp_path / "out"
+  path, out = made_up_sweep.write(tmp_path / "sweep", seeds=3), tmp_path / "out"
   (path / "sessions.jsonl").write_text('{"date": "today"}\n{"seconds": 2, "date": "today"}\n')
   reports.write(path, out)
   before = contents(out)
-  (cell,) = results.read(path).select(method="LS", alpha=0.1, rate=0.2)
+  cell = results.read(path).trained("LS 0.1", 0.2)
   metrics = cell.workdirs[1] / "metrics.jsonl"
   metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:1]) + "{?\n{}\n")
-  (cell,) = results.read(path).select(method="LS", alpha=0.1, rate=0.2)
+  cell = results.read(path).trained("LS 0.1", 0.2)
   assert {step: len(values) for step, values in cell.history("memorisation").items()} == {
     3: 2,
     6: 2,
@@ -150,7 +288,7 @@ def test_a_history_that_cannot_be_read_is_skipped(tmp_path):
   reports.write(path, out)
   # The made-up memorisation is the same for every seed, so that its mean does not move.
   changed = {name for name, content in contents(out).items() if content != before[name]}
-  assert changed == {"figures/parts.png", "figures/parts.svg", "report.html"}
+  assert changed == {"report.html", *(f"figures/parts.{end}" for end in ("png", "svg", "pdf"))}
   (path / "sessions.jsonl").write_text("{?\n{}\n")
   reports.write(path, out)
   assert b"Trained in 2 s" in before["report.md"]
@@ -161,8 +299,9 @@ def test_a_loss_without_a_short_name_keeps_its_own(tmp_path):
   changes = {"loss.name": "generalized_smoothing", "loss.r": 0.3, "noise.rate": 0.2}
   cell = {"name": "r 0.3", "changes": {**changes, "noise.kind": "symmetric"}}
   sweep = results.read(made_up_sweep.write(tmp_path, seeds=1, more_cells=[cell]))
-  assert [cell.name for cell in sweep.select(method="generalized_smoothing")] == ["r 0.3"]
-  assert sweep.find(teacher="FC", rate=0.2, temperature=2.0).name.startswith("student of FC, T 2")
+  (cell,) = sweep.select(method="generalized_smoothing")
+  assert (cell.name, cell.label) == ("r 0.3", "generalized_smoothing, r 0.3")
+  assert sweep.student("FC 0.1", 0.2, 2.0, "both").name.startswith("student of FC, T 2 both")
 
 
 def test_styles_repeat():
@@ -225,7 +364,7 @@ def test_a_report_needs_no_jax(tmp_path):
 
 
 def test_the_command(tmp_path):
-  path, out = made_up_sweep.write(tmp_path / "sweep", seeds=2), tmp_path / "out"
+  path, out = made_up_sweep.write(tmp_path / "sweep"), tmp_path / "out"
   done = run_python("-m", "lsjax.report", str(path), f"--out={out}")
   assert done.returncode == 0, done.stderr
   assert "C1  ✓ reproduced" in done.stdout
