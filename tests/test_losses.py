@@ -1,4 +1,4 @@
-"""Losses against limit identities and independent float64 references."""
+"""Identities of smoothing and corrections; test_losses_robust has a formula of every loss."""
 
 import jax
 import jax.numpy as jnp
@@ -56,16 +56,6 @@ def call(name, logits, labels, **kwargs):
   return getattr(losses, name)(logits, labels, **EVERY[name], **kwargs)
 
 
-def test_cross_entropy_reference(logits, labels, soft):
-  log_p = np.log(softmax64(logits))
-  np.testing.assert_allclose(
-    losses.cross_entropy(logits, labels), -log_p[np.arange(N), labels], rtol=1e-5
-  )
-  np.testing.assert_allclose(
-    losses.cross_entropy(logits, soft), -(np.asarray(soft) * log_p).sum(-1), rtol=1e-5
-  )
-
-
 @pytest.mark.parametrize(
   ("name", "kwargs"),
   [
@@ -111,15 +101,6 @@ def test_strengths_of_each_example(logits, labels):
     loss = getattr(losses, name)
     alone = [loss(logits[i], labels[i], **{keyword: strengths[i]}) for i in range(N)]
     np.testing.assert_allclose(loss(logits, labels, **{keyword: strengths}), alone, rtol=1e-6)
-
-
-def test_smearing_reference(logits, labels, soft):
-  matrix = np.random.default_rng(4).normal(size=(L, L))
-  smeared = -np.log(softmax64(logits)) @ matrix.T  # [n, y] = sum_j M[y, j] l[n, j]
-  got = losses.smearing(logits, labels, matrix=matrix)
-  np.testing.assert_allclose(got, smeared[np.arange(N), labels], rtol=1e-4, atol=1e-4)
-  got = losses.smearing(logits, soft, matrix=matrix)
-  np.testing.assert_allclose(got, (np.asarray(soft) * smeared).sum(-1), rtol=1e-4, atol=1e-4)
 
 
 def test_forward_correction_tells_t_from_its_transpose(logits, labels, soft, asymmetric):
@@ -212,21 +193,12 @@ def test_smeared_forward_holds_every_method(logits, labels, asymmetric):
   )
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_where_equals_subset(name, logits, labels, soft):
-  mask = jnp.array([True, False, True, True, False])
-  poisoned = jnp.where(mask[:, None], logits, jnp.nan)
+@pytest.mark.parametrize("name", ["generalized_smoothing", "smeared_forward"])
+def test_gradients_of_second_order(name, logits, labels, soft):
   for y in (labels, soft):
-    full, grad = jax.value_and_grad(lambda x, y=y: call(name, x, y, where=mask).sum())(poisoned)
-    np.testing.assert_allclose(full, call(name, logits[mask], y[mask]).sum(), rtol=1e-5)
-    assert (grad[~mask] == 0).all()
-    assert jnp.isfinite(grad).all()
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_gradients(name, logits, labels, soft):
-  for y in (labels, soft):
-    check_grads(lambda x, y=y: call(name, x, y), (logits,), order=2, atol=2e-2, rtol=2e-2)
+    check_grads(
+      lambda x, y=y: call(name, x, y), (logits,), order=2, modes=["rev"], atol=2e-2, rtol=2e-2
+    )
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -238,16 +210,6 @@ def test_jit_vmap_pmap_agree(name, logits, labels):
   np.testing.assert_allclose(mapped, expected, rtol=1e-4, atol=1e-5)
   spread = jax.pmap(lambda x, y: call(name, x, y))(logits[:4], labels[:4])
   np.testing.assert_allclose(spread, expected[:4], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("scale", [1e4, -1e4])
-def test_finite_at_extreme_logits(name, scale, labels, soft):
-  extreme = jnp.zeros((N, L)).at[jnp.arange(N), jnp.array([0, 1, 3, 2, 4])].set(scale)
-  for y in (labels, soft):
-    value, grad = jax.value_and_grad(lambda x, y=y: call(name, x, y).sum())(extreme)
-    assert jnp.isfinite(value)
-    assert jnp.isfinite(grad).all()
 
 
 def test_zeros_in_t_are_kept(logits):
@@ -281,15 +243,6 @@ def test_traced_hyper_parameters(logits, labels, asymmetric):
       rtol=2e-3,
       atol=2e-3,
     )
-
-
-def test_low_precision_is_computed_in_float32(logits, labels):
-  low = logits.astype(jnp.bfloat16)
-  got = losses.label_smoothing(low, labels, alpha=0.1)
-  assert got.dtype == jnp.float32
-  np.testing.assert_array_equal(
-    got, losses.label_smoothing(low.astype(jnp.float32), labels, alpha=0.1)
-  )
 
 
 @pytest.mark.parametrize("name", EVERY)
