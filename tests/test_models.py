@@ -129,6 +129,78 @@ def test_first_parameters_do_not_change():
   np.testing.assert_allclose(kernel[0, 0, 0, :3], first, rtol=1e-6)
 
 
+def test_batch_norm_keeps_nine_tenths_of_its_averages():
+  model, _, variables = build("small_cnn", shape=(8, 8, 3))
+  images = jax.random.randint(jax.random.key(1), (6, 8, 8, 3), 0, 256).astype(jnp.uint8)
+  update = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"])[1])
+  updates = update(variables, images)
+  x = (np.asarray(images, np.float32) - 0.5) / 2
+  kernel = variables["params"]["Conv_0"]["kernel"]
+  first = lax.conv_general_dilated(
+    x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+  got = updates["batch_stats"]["BatchNorm_0"]
+  mean, variance = first.mean((0, 1, 2)), first.var((0, 1, 2))
+  np.testing.assert_allclose(got["mean"], 0.1 * mean, rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(got["var"], 0.9 + 0.1 * variance, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def small_resnet():
+  """(model, images, variables) of a ResNet that widens and halves once."""
+  model = models.networks.ResNet(
+    num_classes=4, mean=(0.5,), std=(2.0,), stages=((1, 16, 1), (2, 64, 2))
+  )
+  images = jax.random.randint(jax.random.key(1), (2, 8, 8, 3), 0, 9).astype(jnp.uint8)
+  return model, images, jax.jit(model.init)(jax.random.key(0), images)
+
+
+def test_kernels_begin_with_the_variance_of_he(small_resnet):
+  """2 / fan_out: kernel size times the number of OUTPUT channels, which differ from the inputs."""
+  params = small_resnet[2]["params"]
+  for i, outputs in enumerate((16, 16, 16, 64, 64, 64, 64)):
+    kernel = np.asarray(params[f"Conv_{i}"]["kernel"])
+    assert kernel.shape[3] == outputs
+    tolerance = 5 / np.sqrt(2 * kernel.size)  # five standard deviations of an estimate
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * outputs)), rtol=tolerance)
+
+
+def by_hand(params, x, stages):
+  """A CIFAR ResNet in evaluation, with fresh BatchNorm statistics, of stages (blocks, stride)."""
+  kernels = iter(params[f"Conv_{i}"]["kernel"] for i in range(len(params)) if f"Conv_{i}" in params)
+
+  def layer(x, stride=1):
+    out = lax.conv_general_dilated(
+      x,
+      next(kernels),
+      (stride, stride),
+      ((1, 1), (1, 1)),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return out / np.sqrt(1 + 1e-5)
+
+  x = jnp.maximum(layer(x), 0)
+  for blocks, stage_stride in stages:
+    for block in range(blocks):
+      stride = stage_stride if block == 0 else 1
+      y = layer(jnp.maximum(layer(x, stride), 0))
+      shortcut = x[:, ::stride, ::stride]
+      extra = y.shape[3] - x.shape[3]
+      zeros = jnp.zeros((*shortcut.shape[:3], extra // 2))
+      x = jnp.maximum(jnp.concatenate([zeros, shortcut, zeros], -1) + y, 0)
+  features = x.mean((1, 2))
+  return features @ params["head"]["kernel"] + params["head"]["bias"]
+
+
+def test_a_small_resnet_by_hand(small_resnet):
+  """Order of layers, where ReLU stands, and the place of the shortcut in pixels and channels."""
+  model, images, variables = small_resnet
+  x = (images.astype(jnp.float32) - 0.5) / 2
+  expected = jax.jit(lambda p, x: by_hand(p, x, ((1, 1), (2, 2))))(variables["params"], x)
+  got = jax.jit(model.apply)(variables, images)
+  np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_batch_norm_by_device():
   """Each device normalises by its own part of the batch unless statistics are synchronised."""
   images = np.random.default_rng(0).integers(0, 256, (2, 2, 8, 8, 3), dtype=np.uint8)

@@ -60,3 +60,20 @@ def test_from_file_errors(tmp_path):
     with pytest.raises(ValueError, match=name) as caught:
       transition.from_file(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+def test_asymmetric_noise_of_cifar10_by_the_names_of_its_classes():
+  classes = ["airplane", "automobile", "bird", "cat", "deer"]
+  classes += ["dog", "frog", "horse", "ship", "truck"]
+  becomes = {
+    "truck": "automobile",
+    "bird": "airplane",
+    "deer": "horse",
+    "cat": "dog",
+    "dog": "cat",
+  }
+  matrix = transition.cifar10_asymmetric(0.3)
+  for true, row in zip(classes, matrix, strict=True):
+    chances = {noisy: chance for noisy, chance in zip(classes, row, strict=True) if chance}
+    expected = {true: 0.7, becomes[true]: 0.3} if true in becomes else {true: 1}
+    assert chances == pytest.approx(expected), true
