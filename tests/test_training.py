@@ -2,6 +2,7 @@
 
 import json
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -272,6 +273,18 @@ def test_divergence(tmp_path, make_config):
   assert 0 < result["diverged"]["step"] <= 6
   assert json.loads((tmp_path / "result.json").read_text()) == result
   assert execution.train_and_evaluate(config, tmp_path) == result
+
+
+def test_losses_whose_sum_overflows_are_a_divergence():
+  """Finite losses of -2e37 over 16 examples: their sum is not finite from the second step on."""
+  zero = jnp.zeros(())
+  progress = step.Progress(zero, zero, zero, jnp.int32(-1), zero)
+  hparams = types.SimpleNamespace(log_every=100)
+  for at_step in range(4):
+    state = types.SimpleNamespace(progress=progress, step=jnp.int32(at_step))
+    progress = step._advance(state, hparams, jnp.float32(-2e37), zero, 16)
+    assert int(progress.bad_step) == (-1 if at_step == 0 else 1)
+  assert float(progress.bad_loss) == pytest.approx(-2e37)
 
 
 def test_another_config_is_refused(tmp_path, make_config):

@@ -19,8 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.base.checkpoint.every = config.base.train.num_steps  # a run takes a fraction of a second
   config.seeds = 5
   config.cells = cells.union(
-    cells.curves((0.1,), rates=(0.2, 0.0)),
-    cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0)),
-    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",)),
+    cells.curves((0.1,), rates=(0.2, 0.0), bare=(0.1,)),
+    cells.students(rates=(0.2, 0.0), temperatures=(1.0, 2.0), bare=(0.1,)),
+    cells.students(rates=(0.2, 0.0), temperatures=(4.0,), conventions=("both",), bare=(0.1,)),
   )
   return config

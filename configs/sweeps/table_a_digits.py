@@ -17,5 +17,5 @@ def get_config() -> ml_collections.ConfigDict:
   config.base = shipped.load("digits_noisy", "cross_entropy")
   config.base.checkpoint.every = config.base.train.num_steps  # a run takes a fraction of a second
   config.seeds = 5
-  config.cells = cells.union(cells.curves((0.1,), rates=(0.2, 0.4)))
+  config.cells = cells.union(cells.curves((0.1,), rates=(0.2, 0.4), bare=(0.1,)))
   return config

@@ -13,7 +13,7 @@ Such a file builds a ConfigDict that holds
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -25,14 +25,17 @@ from lsjax.validation import UserError
 _BY_SHORT_NAME = {row.short: row for row in methods.METHODS.values() if row.short}
 
 
-def method(name: str, alpha: float = 0.0) -> dict[str, Any]:
+def method(name: str, alpha: float = 0.0, *, defaults: bool = True) -> dict[str, Any]:
   """Returns the changes that make a run use a method.
 
   Args:
     name: the method's short name, such as "LS".
     alpha: its strength; cross-entropy has none.
+    defaults: whether the method brings its own defaults besides its loss, such as clipping and
+      first steps of cross-entropy for BC.
   """
-  changes = _BY_SHORT_NAME[name].changes
+  row = _BY_SHORT_NAME[name]
+  changes = row.changes if defaults else {"loss.name": row.name}
   return changes if name == "CE" else changes | {"loss.alpha": alpha}
 
 
@@ -97,7 +100,12 @@ def _named(point: Mapping[str, Any]) -> str:
 
 
 def curves(
-  alphas: Iterable[float], rates: Iterable[float], *, model: str = "", **extra: Any
+  alphas: Iterable[float],
+  rates: Iterable[float],
+  *,
+  model: str = "",
+  bare: Container[float] = (),
+  **extra: Any,
 ) -> list[dict[str, Any]]:
   """Lists CE, and LS, FC and BC over alpha, for each noise rate.
 
@@ -107,6 +115,7 @@ def curves(
     alphas: strengths above 0; at 0 every method is cross-entropy, which is always listed.
     rates: rates of symmetric noise.
     model: a model to use instead of the base's; it becomes part of the cells' names.
+    bare: alphas at which the methods go without their own defaults; see `method`.
     extra: other entries of each cell, such as seeds.
   """
   prefix, of_model = (f"{model}: ", {"model.name": model}) if model else ("", {})
@@ -114,7 +123,8 @@ def curves(
   for rate in rates:
     compared = [("CE", method("CE"))]
     for name, alpha in itertools.product(("LS", "FC", "BC"), alphas):
-      compared.append((f"{name} {alpha:g}", method(name, alpha)))
+      changes = method(name, alpha, defaults=alpha not in bare)
+      compared.append((f"{name} {alpha:g}", changes))
     for name, changes in compared:
       all_changes = changes | symmetric_noise(rate) | of_model
       cells.append({"name": f"{prefix}{name}, noise {rate:g}", "changes": all_changes, **extra})
@@ -145,6 +155,7 @@ def students(
   alpha: float = 0.1,
   *,
   conventions: Sequence[str] = ("teacher_only", "both", "both_t_squared"),
+  bare: Container[float] = (),
 ) -> list[dict[str, Any]]:
   """Lists students of CE, LS, FC and BC teachers (table C).
 
@@ -154,9 +165,11 @@ def students(
     alpha: strength of the teachers' losses.
     conventions: values of student.convention at each temperature but 1, where they are the same
       and one cell stands for all.
+    bare: alphas at which the teachers' methods go without their own defaults; see `method`.
   """
   cells = []
   for rate, name, temperature in itertools.product(rates, methods.SHORT_NAMES, temperatures):
+    loss = method(name, alpha, defaults=alpha not in bare)
     for convention in conventions if temperature != 1 else ("teacher_only",):
       how = f"T {temperature:g}" + (f" {convention}" if temperature != 1 else "")
       cells.append(
@@ -164,7 +177,7 @@ def students(
           "name": f"student of {name}, {how}, noise {rate:g}",
           "changes": method("CE")
           | symmetric_noise(rate)
-          | {f"teacher.{key}": value for key, value in method(name, alpha).items()}
+          | {f"teacher.{key}": value for key, value in loss.items()}
           | {"student.temperature": temperature, "student.convention": convention},
         }
       )

@@ -28,7 +28,8 @@ class Progress:
     loss: the sum of losses, float32.
     correct: the number of predictions that equal the training label, float32.
     examples: the number of examples, float32.
-    bad_step: the first step whose loss was not finite, int32; -1 while there is none.
+    bad_step: the first step after which the sum of losses was not finite, int32; -1 while there is
+      none. Losses that are finite and overflow in their sum have run away as well.
     bad_loss: the mean loss of that step, float32.
   """
 
@@ -237,9 +238,10 @@ def _advance(
   """Returns the progress after a step with a mean loss and accuracy over so many examples."""
   old = state.progress
   fresh = state.step % hparams.log_every == 0
-  first_bad = (old.bad_step < 0) & ~jnp.isfinite(loss)
+  total = jnp.where(fresh, 0, old.loss) + loss * examples
+  first_bad = (old.bad_step < 0) & ~jnp.isfinite(total)
   return Progress(
-    loss=jnp.where(fresh, 0, old.loss) + loss * examples,
+    loss=total,
     correct=jnp.where(fresh, 0, old.correct) + correct * examples,
     examples=jnp.where(fresh, 0, old.examples) + examples,
     bad_step=jnp.where(first_bad, state.step, old.bad_step),
