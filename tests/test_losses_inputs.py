@@ -33,6 +33,20 @@ def test_masked_rows(row):
       np.testing.assert_array_equal(gradient, np.where(where[:, None], slope, 0))
 
 
+def test_masked_rows_add_nothing_to_the_gradient_of_a_hyper_parameter():
+  x, y, _ = examples(10)
+  where = np.array([True, False, True, False, True, True])
+  bad, bad_y = np.where(where[:, None], x, np.nan), np.where(where, y, 10)
+
+  @jax.jit
+  def slope(x, y, where):
+    loss = functools.partial(losses.generalized_cross_entropy, x, y, where=where)
+    return jax.grad(lambda q: loss(q=q).sum())(0.5)
+
+  expected = slope(x[where], y[where], np.ones(4, bool))
+  np.testing.assert_allclose(slope(bad, bad_y, where), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("row", ROWS)
 def test_labels_outside_their_range_under_jit(row):
   """NaN losses and gradients of those examples alone."""

@@ -189,6 +189,10 @@ def test_early_learning_targets():
     through_x, run("ELR", x, y, {"targets": expected, "weight": 3})[1], rtol=1e-4, atol=1e-6
   )
   assert (through_t == 0).all()
+  direct = jax.grad(
+    lambda t: losses.early_learning_regularization(x, y, targets=t, weight=3.0).sum()
+  )
+  assert (direct(jnp.asarray(targets)) == 0).all()
   # An agreement of 1 is cut off at 1e-4, where the gradient is that of cross-entropy.
   sure = np.array([[50.0] + [0.0] * 9] * N, np.float32)
   value, gradient = run("ELR", sure, np.full(N, 1), {"targets": np.eye(10)[[0] * N], "weight": 3})
