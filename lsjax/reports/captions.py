@@ -1,5 +1,6 @@
 """Words about a sweep: titles and captions, what ran, and what is missing."""
 
+import collections
 import string
 from collections.abc import Collection
 
@@ -28,7 +29,7 @@ def words(
     label=sweep.label,
     noise=_noise(cells),
     setting=setting,
-    training=_warm_up(sweep) + setting,
+    training=_warm_up(cells or sweep.select()) + setting,
     seeds=_seeds(cells),
     spread=spread,
     Spread=spread.capitalize(),
@@ -86,21 +87,28 @@ def _noise(cells: Collection[CellResults]) -> str:
   return " or ".join(noises) or f"symmetric {100 * paper.RATE:g} % noise"
 
 
-def _warm_up(sweep: SweepResults) -> str:
-  """Returns a sentence on what keeps backward correction from diverging, if the sweep has it."""
-  cells = sweep.select(method="BC")
-  treatments = {
-    (cell.config["loss"]["cross_entropy_steps"], cell.config["optim"]["clip_norm"])
-    for cell in cells
-  }
-  if not treatments:
-    return ""
-  if treatments == {(0, 0.0)}:
-    return "BC is trained like the others. "
-  return "".join(
-    f"BC starts with {steps} steps of CE and clips gradients at norm {clip:g}. "
-    for steps, clip in sorted(treatments)
-  )
+def _warm_up(all_cells: Collection[CellResults]) -> str:
+  """Returns sentences on what keeps backward correction from diverging, if it is among cells."""
+  by_treatment: dict[tuple[int, float], list[CellResults]] = collections.defaultdict(list)
+  for cell in (cell for cell in all_cells if cell.method == "BC"):
+    config = cell.config
+    treatment = (config["loss"]["cross_entropy_steps"], config["optim"]["clip_norm"])
+    by_treatment[treatment].append(cell)
+  texts = []
+  for (steps, clip), cells in sorted(by_treatment.items()):
+    where = ""
+    if len(by_treatment) > 1:
+      of_noise: dict[str, list[str]] = collections.defaultdict(list)
+      for cell in sorted(cells, key=lambda cell: (cell.rate, cell.alpha)):
+        of_noise[cell.noise].append(f"{cell.alpha:g}")
+      listed = (f"alpha {', '.join(alphas)} ({noise})" for noise, alphas in of_noise.items())
+      where = f" at {'; '.join(listed)}"
+    how = (
+      f"starts with {steps} steps of CE, which may be its best ones, and clips gradients at norm "
+    )
+    how += f"{clip:g}"
+    texts.append(f"BC {how if (steps, clip) != (0, 0) else 'is trained like the others'}{where}. ")
+  return "".join(texts)
 
 
 def _seeds(cells: Collection[CellResults]) -> str:

@@ -51,13 +51,12 @@ class Comparison:
   @property
   def measured(self) -> str:
     """The mean difference with its interval and n, for display."""
-    s = self.summary.scaled(self.scale)
+    s, digits = self.summary.scaled(self.scale), 2 if self.scale > 1 else 3
     if s.n == 0:
       return f"not measured{f' ({self.note})' if self.note else ''}"
-    text = f"{s.mean:+.2f} {self.unit}"
-    text += (
-      f", n = {s.n}, no interval" if s.n == 1 else f" [{s.low:+.2f}, {s.high:+.2f}], n = {s.n}"
-    )
+    text = f"{s.mean:+.{digits}f} {self.unit}"
+    interval = f" [{s.low:+.{digits}f}, {s.high:+.{digits}f}], n = {s.n}"
+    text += interval if s.n > 1 else ", n = 1, no interval"
     return f"{text} ({self.note})" if self.note else text
 
   @property
@@ -194,6 +193,8 @@ class Expectation:
 
   def _cell(self, sweep: SweepResults, name: str, setting: str) -> CellResults | None:
     if name.startswith("student of "):
+      if setting == TUNED:  # the students of chosen settings are other runs
+        return None
       # The convention of Mueller et al. (2019), whose observation C9 repeats.
       convention = "any" if self.temperature == 1 else "both"
       teacher = name.removeprefix("student of ")

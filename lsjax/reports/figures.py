@@ -141,7 +141,7 @@ def _margins(sweep: SweepResults) -> Drawing | None:
   drawn = _compared_with(sweep, "margins_clean", "margins_mislabelled", "margin_edges")
   if not drawn:
     return None
-  figure, axes = panels(len(drawn), width=2.6, height=2.6, share_y=True)
+  figure, axes = panels(len(drawn), width=2.6, height=2.6)
   clean = {"label": "labelled right", "color": plotting.BLUE, "linestyle": "-"}
   mislabelled = {"label": "mislabelled", "color": plotting.ORANGE, "linestyle": "--"}
   for panel, (label, _, runs) in zip(axes[0], drawn):

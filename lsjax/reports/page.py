@@ -125,12 +125,13 @@ def _part(part: Table | Drawing, images: Mapping[str, bytes]) -> list[str]:
 
 def _drawing(drawing: Drawing, png: bytes) -> str:
   image, title = base64.b64encode(png).decode(), escape(drawing.title)
-  is_wide = drawing.figure.get_figwidth() > WIDE
+  inches = drawing.figure.get_figwidth()
+  is_wide = inches > WIDE
   hint = '<p class="hint">Scroll sideways to see the whole figure.</p>' if is_wide else ""
   wide = ' class="wide"' if is_wide else ""
   return (
     f'<h2 id="{drawing.id}">{title}</h2><figure>{hint}<div{wide}>'
-    f'<img alt="{title}" src="data:image/png;base64,{image}">'
+    f'<img alt="{title}" style="width: {inches:.1f}in" src="data:image/png;base64,{image}">'
     f"</div><figcaption>{escape(drawing.caption)}</figcaption></figure>"
   )
 

@@ -44,7 +44,8 @@ def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
 def _table(id: str, sweep: SweepResults, content: Content, **values: str) -> Table:
   """Returns a table with its title and caption, in which n is said once."""
   header, rows = content
-  title, caption = words(id, sweep, (), **values)
+  shown = [cell for m in SHORT_NAMES if (cell := _only(sweep, m))] if id == "table_a" else []
+  title, caption = words(id, sweep, shown, **values)
   return Table.saying_n_once(id, title, caption, header, rows)
 
 
@@ -55,7 +56,7 @@ def _claims(claims: Sequence[Claim]) -> Content:
   for claim in claims:
     tests = {s: list(zip(claim.tests.get(s, ()), claim.verdicts(s))) for s in settings}
     for i, (test, _) in enumerate(tests.get(FINAL, [])):
-      row: list[Entry] = [claim.id if i == 0 else "", f"{test.what} {test.claimed}"]
+      row: list[Entry] = [claim.id if i == 0 else "", f"{test.what}: claimed {test.claimed}"]
       for setting in settings:
         found = tests[setting][i : i + 1]
         row.append("; ".join(_verdict(*pair) for pair in found) or "-")
