@@ -146,7 +146,9 @@ def compiled(row):
     value, pull = jax.vjp(lambda x: f(x, y, where=where, **parameters), x)
     return value, pull(jnp.ones_like(value))[0]
 
-  return jax.jit(value_and_gradient)
+  # Many small programs that run once: they are compiled quickly, not well.
+  quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+  return jax.jit(value_and_gradient, compiler_options=quick)
 
 
 def run(row, x, y, parameters, where=None):

@@ -141,6 +141,8 @@ def test_concrete_labels_outside_their_range(row, change, message):
   loss = functools.partial(getattr(losses, name), **static, **next(all_parameters(row, 10)))
   with pytest.raises(ValueError, match=message):
     loss(x, labels)
+  if row not in ("CE", "M and T", "JS"):
+    return  # one function checks the labels of all losses
   with pytest.raises(ValueError, match=message):  # known to the compiler
     jax.eval_shape(lambda x: loss(x, labels), x)
   where = np.ones(N, bool)
