@@ -103,6 +103,17 @@ def test_strengths_of_each_example(logits, labels):
     np.testing.assert_allclose(loss(logits, labels, **{keyword: strengths}), alone, rtol=1e-6)
 
 
+def test_derivative_by_weights_of_0(logits, labels):
+  """Entries of M and of soft labels that are 0 can be learned."""
+  losses_of_classes = -np.log(softmax64(logits))
+  by_matrix = jax.jit(jax.grad(lambda m: losses.smearing(logits, labels, matrix=m).sum()))
+  expected = np.zeros((L, L))
+  np.add.at(expected, np.asarray(labels), losses_of_classes)
+  np.testing.assert_allclose(by_matrix(jnp.eye(L)), expected, rtol=1e-5)
+  by_label = jax.jit(jax.grad(lambda y: losses.cross_entropy(logits, y).sum()))
+  np.testing.assert_allclose(by_label(jax.nn.one_hot(labels, L)), losses_of_classes, rtol=1e-5)
+
+
 def test_forward_correction_tells_t_from_its_transpose(logits, labels, soft, asymmetric):
   reference = -np.log(softmax64(logits) @ asymmetric)  # p T, p a row vector
   got = losses.forward_correction(logits, labels, transition=asymmetric)

@@ -79,9 +79,9 @@ def _digits_hash():
 
 
 def test_last_step_of_the_table_is_that_of_the_results():
-  cells = {c["cell"]: c["runs"] for c in files.read_json(RESULTS / "results.json")}
-  final = cells["LS 0.1, noise 0.2"][0]["final"]
-  assert cells["LS 0.1, noise 0.2"][0]["seed"] == 0
+  rows = files.read_json(RESULTS / "results.json")
+  (row,) = [row for row in rows if (row["cell"], row["seed"]) == ("LS 0.1, noise 0.2", 0)]
+  final = row["final"]
   shown = table_of(next(b for b in blocks(README) if b.startswith("label noise")))
   expected = {
     "test accuracy (clean labels)": 100 * final["test"]["accuracy"],
@@ -108,14 +108,6 @@ def test_losses_in_a_plain_optax_loop():
   right = np.argmax(scope["x"] @ np.asarray(scope["params"]), 1) == scope["clean"]
   assert 0.25 < scope["noisy"].changed.mean() < 0.35
   assert right.mean() > 0.95
-
-
-def test_verdicts_are_those_of_the_results():
-  claims = files.read_json(RESULTS / "report.json")["claims"]
-  expected = [(c["id"], c["text"], c["verdict"]) for c in claims]
-  found = re.findall(r"^\| (C\d) \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
-  assert found == expected
-  assert len(found) == 9
 
 
 def test_size_and_time_of_the_sweep_are_those_of_the_results():

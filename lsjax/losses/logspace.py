@@ -13,8 +13,21 @@ from lsjax.losses.inputs import is_index
 
 def times(weights: ArrayLike, losses: Array) -> Array:
   """Multiplies losses by weights; a weight of 0 makes an infinite loss 0 and not NaN."""
-  weights = jnp.asarray(weights, losses.dtype)
-  return weights * jnp.where((weights == 0) & jnp.isinf(losses), 0, losses)
+  return _times(jnp.asarray(weights, losses.dtype), losses)
+
+
+@jax.custom_jvp
+def _times(weights: Array, losses: Array) -> Array:
+  return jnp.where(weights == 0, 0, weights * losses)
+
+
+@_times.defjvp
+def _times_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+  # Without this rule JAX would lose the derivative by a weight of 0. A mask of infinite losses in
+  # the product would keep it, and nearly double the time that the loss of a small batch takes.
+  weights, losses = primals
+  finite = jnp.where((weights == 0) & jnp.isinf(losses), 0, losses)
+  return _times(weights, losses), weights * tangents[1] + tangents[0] * finite
 
 
 def pick(losses: Array, labels: Array) -> Array:

@@ -18,6 +18,7 @@ from lsjax.reports.table import Number, Table
 from lsjax.reports.tables import tables
 
 _IMAGES = ("png", "svg", "pdf")
+_ALWAYS = ("data.name", "model.name", "loss.name", "loss.alpha", "noise.kind", "noise.rate")
 _TOP = 5  # the first places of a leaderboard in a terminal
 
 
@@ -136,7 +137,16 @@ def _table_json(table: Table) -> dict[str, Any]:
 
 
 def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
-  """Returns the content of results.json: a row for every run, its settings and its metrics."""
+  """Returns the content of results.json: a row for every run, its settings and its metrics.
+
+  A row has the config fields that tell cells apart, and those of method, noise, data and network.
+  """
+  names = sorted(
+    {name for cell in sweep.cells for name in cell.flat if not name.startswith("seed.")}
+  )
+  values = {name: {repr(c.flat[name]) for c in sweep.cells if name in c.flat} for name in names}
+  told = [name for name in names if len(values[name]) > 1 or name in _ALWAYS]
+  of_cell = {cell.name: {n: cell.flat[n] for n in told if n in cell.flat} for cell in sweep.cells}
 
   def row(cell: CellResults, seed: int) -> dict[str, Any]:
     result = cell.results[seed] or {}
@@ -148,9 +158,8 @@ def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
     run |= {"config_hash": cell.workdirs[seed].name, "status": cell.statuses[seed]}
     run |= {"method": cell.method, "method_label": cell.label, "noise_label": cell.noise}
     run |= {"alpha": cell.alpha, "teacher_label": cell.teacher or None}
-    sections = {name: value for name, value in cell.config.items() if name != "seed"}
     realised = (result.get("noise") or {}).get("realised_rate")
     metrics = {moment: result.get(moment) for moment in ("final", "best")}
-    return {**run, "realised_rate": realised, **metrics, "config": sections}
+    return {**run, "realised_rate": realised, **metrics, "config": of_cell[cell.name]}
 
   return [row(cell, seed) for cell in sweep.cells for seed in cell.results]

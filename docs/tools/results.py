@@ -1,0 +1,70 @@
+"""Writes the tables of the pages that come from a report: python docs/tools/results.py
+
+A table on a page stands between a marker and `<!-- end -->`. The marker names the report, the
+table in it, the columns to show and, if only some rows are shown, the values of a column:
+
+    <!-- results/digits table_a: loss; paper, CIFAR-10 | loss = CE, LS 0.1 -->
+
+The table `verdicts` has a row per claim. tests/test_docs.py checks that the pages are up to date.
+"""
+
+import json
+import pathlib
+import re
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_MARKED = re.compile(
+  r"(<!-- (results/\w+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, Any]:
+  """Returns a table with a row per claim and its verdict in every setting."""
+  settings = list(dict.fromkeys(name for claim in report["claims"] for name in claim["settings"]))
+  rows = [
+    [claim["id"], claim["text"].strip()]
+    + [
+      claim["settings"].get(name, {}).get("verdict", claim["verdict"] if i == 0 else "-")
+      for i, name in enumerate(settings)
+    ]
+    for claim in report["claims"]
+  ]
+  return {"id": "verdicts", "header": ["claim", "what it says", *settings], "rows": rows}
+
+
+def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
+  """Returns a table of a report in Markdown, with some columns and rows.
+
+  Args:
+    name: the directory of the report.
+    id: the id of the table, or "verdicts".
+    columns: headings separated by semicolons; None for all.
+    wanted: "heading = value, value"; None for all rows.
+  """
+  report = json.loads((ROOT / name / "report.json").read_text())
+  (found,) = [t for t in [verdicts(report), *report["tables"]] if t["id"] == id]
+  header = found["header"]
+  rows = [[e["text"] if isinstance(e, dict) else e for e in row] for row in found["rows"]]
+  if wanted:
+    heading, _, values = wanted.partition(" = ")
+    allowed = values.split(", ")
+    rows = [row for row in rows if row[header.index(heading)] in allowed]
+  shown = columns.split("; ") if columns else header
+  picked = [header.index(heading) for heading in shown]
+  lines = [shown, ["---"] * len(shown), *([row[i] for i in picked] for row in rows)]
+  return "".join("| " + " | ".join(x.replace("|", "\\|") for x in line) + " |\n" for line in lines)
+
+
+def updated(text: str) -> str:
+  """Returns a page with its tables made anew."""
+  return _MARKED.sub(lambda m: m[1] + table(m[2], m[3], m[4], m[5]) + m[6], text)
+
+
+if __name__ == "__main__":
+  for page in PAGES:
+    old = page.read_text()
+    if (new := updated(old)) != old:
+      page.write_text(new)
+      print(page.relative_to(ROOT))
