@@ -13,7 +13,7 @@ from lsjax.reports.plotting import (
   captioned,
   compared,
   legend_below,
-  look,
+  looks,
   panels,
   style,
 )
@@ -54,6 +54,8 @@ def _against_alpha(sweep: SweepResults, id: str, metric: str, ylabel: str) -> Dr
   for panel, noise in zip(axes[0], noises):
     for method in ("LS", "FC", "BC"):
       cells = sweep.curve(method, noise)
+      if len(cells) < 2:
+        continue
       drawn += cells
       alphas, line = [cell.alpha for cell in cells], plotting.STYLES[method]
       final, best = (
@@ -76,16 +78,19 @@ def _spectrum(sweep: SweepResults) -> Drawing | None:
     return None
   figure, axes = panels(1, width=6)
   panel, drawn = axes[0, 0], []
+  positions: list[float] = []
   for i, noise in enumerate(noises):
     # BC with alpha is r = -alpha / (1 - alpha), CE is r = 0 and LS is r = alpha.
     points = [(cell.alpha, cell) for cell in sweep.curve("LS", noise)]
     points += [(-c.alpha / (1 - c.alpha), c) for c in sweep.curve("BC", noise) if 0 < c.alpha < 1]
     points.sort(key=lambda point: point[0])
     drawn += [cell for _, cell in points]
+    positions += [r for r, _ in points]
     summaries = [cell.summary("test.accuracy", "final", 100) for _, cell in points]
     line = style(i, "color", "linestyle", "marker")
     band(panel, [r for r, _ in points], summaries, noise, **line)
-  panel.set_xscale("symlog", linthresh=1)
+  if any(abs(r) > 1 for r in positions):
+    panel.set_xscale("symlog", linthresh=1)
   panel.set(xlabel="r (below 0: BC, 0: CE, above 0: LS)", ylabel="test accuracy, %")
   panel.axvline(0, color=plotting.GREY, linewidth=0.8)
   legend_below(figure, panel)
@@ -105,10 +110,10 @@ def _over_training(sweep: SweepResults, id: str, headings: Mapping[str, str]) ->
     return None
   figure, axes = panels(len(headings), width=4.2, height=3.2)
   for panel, (metric, heading) in zip(axes[0], headings.items()):
-    for label, cell in drawn.items():
+    for (label, cell), line in zip(drawn.items(), looks(drawn.values()), strict=True):
       history = cell.history(metric)
       summaries = [summarise(values, 100) for values in history.values()]
-      band(panel, history, summaries, label, **look(cell) | {"marker": None})
+      band(panel, history, summaries, label, **line | {"marker": None})
     panel.set(title=heading, xlabel="step", ylim=(-3, 103))
   axes[0, 0].set_ylabel("share of the part, %")
   legend_below(figure, axes[0, 0])
@@ -121,8 +126,9 @@ def _reliability(sweep: SweepResults) -> Drawing | None:
   if not drawn:
     return None
   figure, axes = panels(len(drawn), width=2.4, height=2.6)
-  for panel, (label, cell, runs) in zip(axes[0], drawn):
-    color = look(cell)["color"]
+  lines = looks(cell for _, cell, _ in drawn)
+  for panel, (label, cell, runs), line in zip(axes[0], drawn, lines, strict=True):
+    color = line["color"]
     examples, confidence, correct = np.sum([run["reliability"] for run in runs], axis=0)
     filled = examples > 0
     x, y = confidence[filled] / examples[filled], correct[filled] / examples[filled]
@@ -201,7 +207,7 @@ def _students(sweep: SweepResults) -> Drawing | None:
     panel.set(title=noise, xlabel="loss of the teacher")
     panel.set_xticks(range(len(teachers)), teachers)
   axes[0, 0].set_ylabel("test accuracy, %")
-  legend_below(figure, axes[0, 0], columns=3)
+  legend_below(figure, axes[0, 0])
   return captioned("students", figure, sweep, students)
 
 

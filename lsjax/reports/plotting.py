@@ -1,5 +1,6 @@
 """What the figures share: styles, panels, bands and files. Matplotlib is imported on first use."""
 
+import collections
 import dataclasses
 import io
 import math
@@ -101,11 +102,13 @@ def panels(
   return figure, axes
 
 
-def legend_below(figure: "Figure", axes: "Axes", *, columns: int = 6) -> None:
+def legend_below(figure: "Figure", axes: "Axes") -> None:
   """Puts the legend of some axes below the figure, where it covers no data."""
   handles, labels = axes.get_legend_handles_labels()
   if handles:
-    columns = min(columns, len(labels))
+    # At this size a letter takes about 0.07 inches and a line with its gaps 0.6.
+    widest = 0.6 + 0.07 * max(map(len, labels))
+    columns = min(len(labels), max(1, int(figure.get_figwidth() / widest)))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
 
 
@@ -134,13 +137,18 @@ def band(
   panel.fill_between(x, low, high, color=line["color"], alpha=0.15, linewidth=0)
 
 
-def look(cell: CellResults) -> dict[str, Any]:
-  """Returns the colour of a cell's method, the same in every figure, and its line and marker.
+def looks(cells: Iterable[CellResults]) -> list[dict[str, Any]]:
+  """Returns the line of each cell: the colour is that of its method in every figure.
 
-  A strong version of a method has dashes.
+  Cells of one method differ in their dashes.
   """
-  dashes = {"linestyle": "--"} if cell.alpha > RATE else {}
-  return dict(STYLES.get(cell.method, {"color": GREY, "marker": "P", "linestyle": "-."})) | dashes
+  seen: collections.Counter[str] = collections.Counter()
+  found = []
+  for cell in cells:
+    line = STYLES.get(cell.method, {"color": GREY, "marker": "P"})
+    found.append({**line, **style(seen[cell.method], "linestyle")})
+    seen[cell.method] += 1
+  return found
 
 
 def compared(sweep: SweepResults) -> dict[str, CellResults]:

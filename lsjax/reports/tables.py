@@ -219,18 +219,18 @@ def _leaderboard(cells: Sequence[CellResults]) -> Content:
   rows: list[list[Entry]] = []
   for place, standing in enumerate(final, 1):
     cell, row = standing.cell, [str(place), standing.cell.name]
-    entries: list[Entry] = [*row, details[cell.name]]
+    entries: list[Entry] = [*row]
     for found in (standing, best.get(cell.name)):
       entries.append(_standing(found) if found else "-")
       is_shown = found is not None and not found.is_best and found.less_best.n
       entries.append(Number(found.less_best.scaled(100), signed=True) if is_shown and found else "")
-    rows.append(entries)
-  header = ["rank", "cell", "differs in"]
+    rows.append([*entries, details[cell.name]])
+  header = ["rank", "cell"]
   for name in MOMENTS.values():
     header += [f"test accuracy, %, {name}", f"less the best, pp, {name}"]
-  if not any(details.values()):
-    header, rows = header[:2] + header[3:], [row[:2] + row[3:] for row in rows]
-  return header, rows
+  if any(details.values()):
+    return [*header, "differs in"], rows
+  return header, [row[:-1] for row in rows]
 
 
 def _standing(found: leaderboard.Standing) -> Number:
