@@ -8,7 +8,8 @@ This is the setting of Lukasik et al., 2020, section 5 (claims C1, C2, C4, C5). 
 noise, batch size and number of runs; the schedule and weight decay come from a secondary source,
 and 64k steps with crop and flip are the convention of the recipe. The paper trains on all 50,000
 images, so that nothing is held out unless `:validation` asks for it. The config is meant for one
-GPU or TPU core; its time there has not been measured yet.
+GPU or TPU core. On one H100 a step takes 2.8 ms in bfloat16 (results/gpu/h100), which makes three
+minutes for 64k steps; a whole run has not been timed.
 """
 
 import ml_collections
