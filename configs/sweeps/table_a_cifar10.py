@@ -5,8 +5,8 @@
 
 The models stand behind a colon: `:small_cnn` trains that network alone. Of several models the first
 is trained in all cells and the others in those of table A. All runs have the settings of
-configs/cifar_noisy.py. The sweep is meant for a GPU or TPU, where `--dry_run` estimates its time. On
-one H100 the runs of ResNet-32 took 14,400 steps instead of 64,000 (results/gpu/h100).
+configs/cifar_noisy.py. The sweep is meant for a GPU or TPU, where `--dry_run` estimates its time.
+With 14,400 steps instead of 64,000 it was run on one H100 (results/gpu/h100).
 """
 
 import ml_collections
