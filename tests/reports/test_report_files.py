@@ -18,6 +18,12 @@ from lsjax.sweeps import cells
 ROOT = pathlib.Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _coarse_figures(monkeypatch):
+  """Saves time; nothing here looks at pixels."""
+  monkeypatch.setattr(plotting, "DPI", 40)
+
+
 def contents(path):
   """Returns the content of every file of a report by its name."""
   return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
