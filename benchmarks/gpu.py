@@ -6,7 +6,8 @@ The programs are first compiled by several processes at once, into JAX's compila
 PyTorch's; a first short sweep on the images shows that training works from end to end. Then the
 benchmarks run one after another: step speed beside PyTorch, CUDA graphs, packing, floors. Each
 writes its JSON under --out, so that a killed run leaves what it had finished. The programs are
-chosen by autotuning while other processes use the GPU, which may cost some of their speed.
+chosen by autotuning while other processes use the GPU, which may cost some of their speed. On one
+H100 with 16 CPU cores, 150 seconds were too few to compile the packings and PyTorch's models.
 """
 
 import argparse
@@ -109,12 +110,12 @@ def write_kernels(trace: pathlib.Path, out: pathlib.Path) -> None:
     with gzip.open(path) as f:
       events = json.load(f)["traceEvents"]
     names = {e["pid"]: e["args"]["name"] for e in events if e.get("name") == "process_name"}
-    lanes = {
+    threads = {
       (e["pid"], e["tid"]): e["args"]["name"] for e in events if e.get("name") == "thread_name"
     }
     for e in events:
       on_gpu = "GPU" in names.get(e.get("pid"), "")
-      if e.get("ph") == "X" and on_gpu and "Stream" in lanes.get((e["pid"], e["tid"]), ""):
+      if e.get("ph") == "X" and on_gpu and "Stream" in threads.get((e["pid"], e["tid"]), ""):
         seconds[e["name"]] += e["dur"] / 1e6
         calls[e["name"]] += 1
   total = sum(seconds.values()) or 1.0
@@ -133,8 +134,8 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--out", required=True, type=pathlib.Path)
   parser.add_argument("--images", help="npz file with the images of the first sweep")
-  parser.add_argument("--compile_seconds", type=float, default=150)
-  parser.add_argument("--seconds", type=float, default=480, help="of both phases together")
+  parser.add_argument("--compile_seconds", type=float, default=300)
+  parser.add_argument("--seconds", type=float, default=900, help="of both phases together")
   parser.add_argument("--profile_seconds", type=float, default=60, help="0 for no profile")
   parser.add_argument("--repetitions", type=int, default=5)
   args = parser.parse_args()

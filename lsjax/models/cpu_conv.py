@@ -40,7 +40,7 @@ def conv_general_dilated(
   Raises:
     NotImplementedError: for dilation or groups.
   """
-  _check(**options)
+  check_options(**options)
   strides, pads = _geometry(lhs, rhs, window_strides, padding)
   return _conv(lhs, rhs, pads) if strides == (1, 1) else _patches_conv(lhs, rhs, strides, pads)
 
@@ -54,16 +54,17 @@ def im2col_conv_general_dilated(
   grouped one; benchmarks/packing.py compares them. For arguments and errors see
   `conv_general_dilated`.
   """
-  _check(**options)
+  check_options(**options)
   return _patches_conv(lhs, rhs, *_geometry(lhs, rhs, window_strides, padding))
 
 
-def _check(
+def check_options(
   lhs_dilation: Sequence[int] | None = None,
   rhs_dilation: Sequence[int] | None = None,
   feature_group_count: int = 1,
   **_: object,
 ) -> None:
+  """Raises `NotImplementedError` for dilation or groups among the options of a convolution."""
   if {1, feature_group_count, *(lhs_dilation or ()), *(rhs_dilation or ())} != {1}:
     raise NotImplementedError("dilated and grouped convolutions")
 

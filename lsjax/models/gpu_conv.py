@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
+from lsjax.models import cpu_conv
+
 Array = jax.Array
 Strides = tuple[int, ...]
 Padding = str | tuple[tuple[int, int], ...]
@@ -46,9 +48,7 @@ def conv_general_dilated(
   Raises:
     NotImplementedError: for dilation or groups.
   """
-  dilations = (options.get("lhs_dilation") or (), options.get("rhs_dilation") or ())
-  if {1, options.get("feature_group_count", 1)}.union(*dilations) != {1}:
-    raise NotImplementedError("dilated and grouped convolutions")
+  cpu_conv.check_options(**options)
   if not isinstance(padding, str):
     padding = tuple((int(low), int(high)) for low, high in padding)
   return _conv(lhs, rhs, tuple(window_strides), padding)

@@ -8,8 +8,15 @@ from typing import Any
 
 from lsjax.reports.cell import CellResults, Moment
 from lsjax.reports.results import SweepResults
-from lsjax.reports.statistics import CONFIDENCE, LEAST_SEEDS, Summary, holm, p_above, paired
-from lsjax.reports.statistics import summarise as summarise_values
+from lsjax.reports.statistics import (
+  CONFIDENCE,
+  LEAST_SEEDS,
+  Summary,
+  holm,
+  p_above,
+  paired,
+  summarise,
+)
 
 # Fields that the name of the loss and the noise of a group already say.
 _SAID = ("seed", "noise", "teacher", "student", "checkpoint")
@@ -42,7 +49,7 @@ def standings(cells: Sequence[CellResults], moment: Moment = "final") -> list[St
   found = [i for i in scores if scores[i]]
   if not found:
     return []
-  accuracy = {i: summarise_values(list(scores[i].values())) for i in found}
+  accuracy = {i: summarise(list(scores[i].values())) for i in found}
   found.sort(key=lambda i: -accuracy[i].mean)
   best, *others = found
   gaps = [paired(scores[i], scores[best]) for i in others]

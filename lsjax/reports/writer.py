@@ -1,6 +1,7 @@
 """The report of a sweep as files: pages, tables, figures, and the same content as JSON."""
 
 import dataclasses
+import json
 import math
 import os
 import pathlib
@@ -61,7 +62,9 @@ def write(
     with files.replacing(target / name) as f:
       f.write(content)
   files.write_json(target / "report.json", _report_json(sweep, page))
-  files.write_json(target / "results.json", _results_json(sweep))
+  rows = ",\n".join(map(json.dumps, _results_json(sweep)))
+  with files.replacing(target / "results.json") as f:  # a line per run
+    f.write(f"[\n{rows}\n]\n".encode())
   lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in judged]
   lines = lines or _standings(sweep)
   return "\n".join([*lines, *about, f"report: {target / 'report.html'}"])
