@@ -78,7 +78,7 @@ def checkpoints(repetitions: int) -> Iterator[harness.Row]:
   """Times checkpoints of ResNet-v2-50 on the disk of this machine."""
   config = config_lib.from_config_dict(shipped.load("imagenet_noisy"))
   spec = models.InputSpec(1000, (0.0,) * 3, (1.0,) * 3, (224, 224, 3), "uint8")
-  shapes = step.state_shapes(models.create(config.model, spec), config, spec)
+  shapes = step.state_shapes(models.create(config.model, spec), config, spec, 0)
   rng = np.random.default_rng(0)
   state = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), shapes)
   blocking, whole, reading = [], [], []

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import harness
 from lsjax import config as config_lib
-from lsjax import methods, models
+from lsjax import models
 from lsjax.training import devices, loop, matrices, programs, setup, step
 
 SHAPES = {
@@ -77,13 +77,14 @@ def make_call(
   configs = [config_lib.Config(loss=loss, seed=config_lib.Seeds(data=seed)) for seed in runs]
   arrays = matrices.method_arrays(loss, None, num_classes)
   hparams = layout.place([step.make_hparams(config, arrays) for config in configs])
-  init = programs.make_init(model, layout)
+  program = config_lib.program_of(loss)
+  init = programs.make_init(model, layout, program, NUM_EXAMPLES)
   state = init(images, hparams.optim, layout.place([np.uint32(seed) for seed in runs]))
   train_call = programs.make_train_call(
     model,
     data,
     layout,
-    loss=methods.METHODS[loss.name].loss,
+    program=program,
     batch_size=BATCH_SIZE,
     num_steps=num_steps,
   )

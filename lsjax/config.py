@@ -18,6 +18,7 @@ import ml_collections
 from lsjax import methods, validation
 from lsjax.sections import (  # noqa: F401 (re-exported)
   LATER,
+  METHOD_SECTIONS,
   REDRAWN,
   STREAMED,
   Checkpoint,
@@ -31,6 +32,8 @@ from lsjax.sections import (  # noqa: F401 (re-exported)
   Student,
   Teacher,
   Train,
+  parameters_of,
+  program_of,
 )
 from lsjax.validation import ConfigError, UserError, naming, one_line  # noqa: F401 (re-exported)
 
@@ -93,18 +96,23 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(nested: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what makes two configs the same: `flatten` without later fields at their defaults.
+  """Returns what makes two configs the same, flat.
 
-  A config of an older version, which lacks the fields in `LATER`, and the same config of this
+  These are all fields but the parameters of methods that are not chosen and the fields in `LATER`
+  at their defaults. A config of an older version, which lacks both, and the same config of this
   version are thus equal and have one hash.
   """
   defaults = flatten(to_dict(Config()))
+  flat = flatten(nested)
 
   def counts(name: str, value: Any) -> bool:
     field = name.removeprefix("teacher.")
+    section, *own = field.removeprefix("loss.").split(".")
+    if own and section in METHOD_SECTIONS and field.startswith("loss."):
+      return flat[f"{name.removesuffix(field)}loss.name"] == section
     return field not in LATER or value != defaults[field]
 
-  return {name: value for name, value in flatten(nested).items() if counts(name, value)}
+  return {name: value for name, value in flat.items() if counts(name, value)}
 
 
 def hash_of(nested: Mapping[str, Any]) -> str:
@@ -222,6 +230,27 @@ def _rules(c: Config) -> Iterator[Rule]:
     method.invertible and loss.transition == "alpha" and loss.alpha == 1,
     "loss.alpha",
     "backward correction inverts a matrix: alpha must be below 1",
+  )
+  if corrects and loss.transition == "estimated":
+    why = "needs a first run to estimate from: the sections teacher and student"
+    yield c.teacher is None, "loss.transition", why
+    yield c.noise.kind == "none", "loss.transition", "needs label noise, but noise.kind=none"
+  for name, section in METHOD_SECTIONS.items():
+    for field in validation.hints(section):
+      default = getattr(section(), field)
+      is_changed = getattr(getattr(loss, name), field) != default
+      why = f"must stay {default} unless loss.name={name}"
+      yield is_changed and loss.name != name, f"loss.{name}.{field}", why
+  own = parameters_of(loss)
+  yield (
+    own.get("full", 1) < own.get("start", 0),
+    f"loss.{loss.name}.full",
+    f"must be at least start, {own.get('start')}",
+  )
+  yield (
+    c.data.name in STREAMED and bool(program_of(loss).memory),
+    "loss.name",
+    f"keeps an array for each example, and data.name={c.data.name} is streamed",
   )
   yield (
     method.needs == "matrix" and not loss.matrix,

@@ -4,7 +4,7 @@ No other module holds a default. `config` builds and checks them.
 """
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from lsjax import methods
 from lsjax.validation import Choice, Range
@@ -17,7 +17,7 @@ STREAMED = ("imagenet2012",)  # read from disk while training instead of held in
 REDRAWN = ("digits", "gaussians")
 # Fields that came after 0.2.0. At their defaults they do not count in a config's hash, so that
 # older configs keep theirs.
-LATER = ("data.cluster_std", "data.points")
+LATER = ("data.cluster_std", "data.points", "loss.estimator")
 NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
 ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56", "resnet_v2_50"]
 
@@ -61,16 +61,59 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Loss:
+class _LossOfAll:
+  """The fields that several methods share; those of one method are a section of its name."""
+
   name: Annotated[str, Choice(tuple(methods.METHODS))] = "cross_entropy"
   alpha: Annotated[float, Range(0, 1)] = 0.1
   r: Annotated[float, Range(high=1)] = 0.0  # generalized_smoothing
   matrix: str = ""  # file of M, for smearing
   # What forward and backward correction invert: symmetric noise of strength alpha (the
-  # paper's), the noise's own matrix (counted from the labels if noise.kind=given), or a file.
-  transition: Literal["alpha", "noise", "file"] = "alpha"
+  # paper's), the noise's own matrix (counted from the labels if noise.kind=given), a file, or an
+  # estimate from the predictions of the teacher, a first run.
+  transition: Literal["alpha", "noise", "file", "estimated"] = "alpha"
   transition_path: str = ""
+  estimator: Literal["dual_t", "anchor"] = "dual_t"  # for transition=estimated
   cross_entropy_steps: Count = 0  # plain cross-entropy for so many steps first
+
+
+def _section_of(method: methods.Method) -> type:
+  """Makes the config section of a method's own parameters."""
+  fields: list[Any] = [
+    (name, Annotated[type(p.default), Range(p.low, p.high, open_high=p.open_high)], p.default)
+    for name, p in method.parameters.items()
+  ]
+  return dataclasses.make_dataclass(method.name, fields, frozen=True)
+
+
+# {name: section} of the methods that have parameters of their own.
+METHOD_SECTIONS = {
+  name: _section_of(method) for name, method in methods.METHODS.items() if method.parameters
+}
+
+if TYPE_CHECKING:
+  Loss = _LossOfAll
+else:
+  Loss = dataclasses.make_dataclass(
+    "Loss",
+    [(name, section, section()) for name, section in METHOD_SECTIONS.items()],
+    bases=(_LossOfAll,),
+    frozen=True,
+  )
+
+
+_LOSS = Loss()
+
+
+def parameters_of(loss: Loss) -> dict[str, float | int]:
+  """Returns the own parameters of the method that a loss section chooses."""
+  section = getattr(loss, loss.name, None)
+  return {} if section is None else dataclasses.asdict(section)
+
+
+def program_of(loss: Loss) -> methods.Program:
+  """Returns what is compiled of the method that a loss section chooses."""
+  return methods.METHODS[loss.name].compiled(parameters_of(loss))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +162,7 @@ class Teacher:
   workdir: str = ""  # of finished runs, comma-separated (an ensemble); empty: trained first
   targets: Literal["online", "cached"] = "online"  # of augmented images, or once of plain ones
   model: Model = Model()
-  loss: Loss = Loss()
+  loss: Loss = _LOSS
   optim: Optim = Optim()
   train: Train = Train()
   checkpoint: Checkpoint = Checkpoint()
@@ -146,7 +189,7 @@ class Config:
   data: Data = Data()
   noise: Noise = Noise()
   model: Model = Model()
-  loss: Loss = Loss()
+  loss: Loss = _LOSS
   optim: Optim = Optim()
   train: Train = Train()
   checkpoint: Checkpoint = Checkpoint()

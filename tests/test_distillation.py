@@ -198,7 +198,7 @@ def test_two_stages(tmp_path, make_distillation):
   # The student's checkpoint has the tree of an ordinary run: no teacher in it.
   state = setup.prepare(config_lib.Config(data=config.data, model=config.model))
   checkpoints = checkpoints_lib.Checkpoints(workdir)
-  checkpoints.restore(6, step.state_shapes(state.model, config, state.spec))
+  checkpoints.restore(6, step.state_shapes(state.model, config, state.spec, state.sizes["train"]))
   checkpoints.close()
 
   before = digest(own)

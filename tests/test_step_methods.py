@@ -47,7 +47,7 @@ def stepped():
   """stepped(hparams) -> (gradient of the kernel, mean loss) of one compiled step."""
   spec = models.InputSpec(3, (0.0,), (1.0,), (4,), "float32")
   model = models.create(config_lib.Model(name="linear"), spec)
-  train_step = jax.jit(step.make_train_step(model, "smeared_forward"))
+  train_step = jax.jit(step.make_train_step(model))
 
   def once(hparams):
     state = step.init_state(model, IMAGES, hparams.optim, 0)

@@ -23,7 +23,7 @@ from lsjax.training import distributed, loop, matrices, optimizer, programs, set
 def final_state(workdir, config):
   run = setup.prepare(config)
   checkpoints = checkpoints_lib.Checkpoints(workdir, keep=config.checkpoint.keep)
-  shapes = step.state_shapes(run.model, config, run.spec)
+  shapes = step.state_shapes(run.model, config, run.spec, run.sizes["train"])
   state = checkpoints.restore(checkpoints.latest(), shapes)
   checkpoints.close()
   return state
@@ -129,9 +129,7 @@ def test_a_step_against_numpy(make_config):
   state = step.init_state(model, x, hparams.optim, 0)
   w = rng.normal(size=(4, 3)).astype(np.float32)
   state = state.replace(params={"head": {"kernel": jnp.array(w), "bias": jnp.zeros(3)}})
-  after = step.make_train_step(model, "smeared_forward")(
-    state, step.Batch(jnp.array(x), jnp.array(y)), hparams
-  )
+  after = step.make_train_step(model)(state, step.Batch(jnp.array(x), jnp.array(y)), hparams)
 
   logits = x.astype(np.float64) @ w
   p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -182,7 +180,12 @@ def test_methods_share_one_program(make_config):
   try:
     # Not from the cache of programs: this one counts.
     call = programs.make_train_call.__wrapped__(
-      run.model, config.data, layout, loss="smeared_forward", batch_size=32, num_steps=2
+      run.model,
+      config.data,
+      layout,
+      program=config_lib.program_of(config.loss),
+      batch_size=32,
+      num_steps=2,
     )
   finally:
     step.make_train_step = original

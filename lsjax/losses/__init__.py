@@ -32,6 +32,11 @@ gradient 0, whatever their logits and labels are.
 
 from lsjax.losses.corrections import backward_correction, forward_correction, smeared_forward
 from lsjax.losses.divergences import jensen_shannon
+from lsjax.losses.learned import (
+  initial_transition_weights,
+  learned_transition,
+  volume_minimization,
+)
 from lsjax.losses.predictions import (
   bootstrap,
   early_learning_regularization,
@@ -45,7 +50,14 @@ from lsjax.losses.robust import (
   symmetric_cross_entropy,
   taylor_cross_entropy,
 )
-from lsjax.losses.smoothing import cross_entropy, generalized_smoothing, label_smoothing, smearing
+from lsjax.losses.selection import select_confident, select_small_losses
+from lsjax.losses.smoothing import (
+  confidence_regularization,
+  cross_entropy,
+  generalized_smoothing,
+  label_smoothing,
+  smearing,
+)
 from lsjax.losses.teachers import distillation, distillation_temperatures, tempered_cross_entropy
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
@@ -53,6 +65,7 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "label_smoothing",
   "generalized_smoothing",
   "smearing",
+  "confidence_regularization",
   "forward_correction",
   "backward_correction",
   "smeared_forward",
@@ -66,6 +79,11 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "bootstrap",
   "early_learning_regularization",
   "early_learning_targets",
+  "volume_minimization",
+  "learned_transition",
+  "initial_transition_weights",
+  "select_small_losses",
+  "select_confident",
   "distillation",
   "distillation_temperatures",
   "tempered_cross_entropy",

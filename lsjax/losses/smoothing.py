@@ -1,5 +1,7 @@
 r"""Cross-entropy and its smeared forms $(M \ell)_y$."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lsjax.losses.inputs import check_bounds, is_index, prepare, square
-from lsjax.losses.logspace import as_distributions, pick, weighted
+from lsjax.losses.logspace import as_distributions, mass, pick, times, weighted
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | None = None) -> Array:
@@ -108,6 +110,47 @@ def generalized_smoothing(
   # Targets keep their own mass, which is not 1 if the caller chose another.
   uniform = targets.sum(-1, keepdims=True) / logits.shape[-1]
   return finish(weighted(logits, (1 - r) * targets + r * uniform))
+
+
+def confidence_regularization(
+  logits: ArrayLike, labels: ArrayLike, *, beta: ArrayLike, where: ArrayLike | None = None
+) -> Array:
+  r"""Computes $\ell_y - \frac{\beta}{L} \sum_j \ell'_j$ with $\ell'_j = -\log (p_j + 10^{-8})$.
+
+  Beside the small number this is smearing by $M = I - (\beta / L) J$: label smoothing up to scale
+  for negative $\beta$, cross-entropy for 0, backward correction up to scale for $\beta$ between 0
+  and 1. Beyond 1 the weights of the losses have a negative sum, and a network that is certain of
+  any class does best. The small number is the authors'; it keeps the loss bounded below. They let
+  $\beta$ grow to 2.
+
+  Args:
+    logits: Unnormalised log-probabilities, floating point of shape [..., L].
+    labels: Integers of shape [...] in [0, L), or distributions of shape [..., L].
+    beta: Strength $\beta$ of either sign, a scalar or an array that broadcasts to [...].
+    where: Mask that broadcasts to [...], or None to include every example.
+
+  Returns:
+    Losses of shape [...].
+
+  Raises:
+    TypeError: If the logits are not floating point.
+    ValueError: If the shapes of logits and labels do not agree, if a concrete label is outside its
+      range, or if a concrete beta is not finite. A traced beta is not checked.
+
+  References:
+    Cheng et al., [Learning with instance-dependent label noise: a sample sieve
+    approach](https://arxiv.org/abs/2010.02347), 2021, section 3.1.
+
+  Examples:
+    >>> x, y = jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([0])
+    >>> print(confidence_regularization(x, y, beta=2.0).round(4))  # log 4 - (log 4 + log 4/3)
+    [-0.2877]
+  """
+  check_bounds("beta", beta, -np.inf, np.inf)
+  logits, labels, finish = prepare(logits, labels, where)
+  log_p = jax.nn.log_softmax(logits)
+  mean = -jnp.logaddexp(log_p, math.log(1e-8)).mean(-1)
+  return finish(pick(-log_p, labels) - times(beta, mass(labels) * mean))
 
 
 def smearing(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from lsjax.methods import SHORT_NAMES
+from lsjax.methods import PAPER
 from lsjax.reports import leaderboard, paper
 from lsjax.reports.captions import words
 from lsjax.reports.cell import CellResults, Moment
@@ -44,7 +44,7 @@ def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
 def _table(id: str, sweep: SweepResults, content: Content, **values: str) -> Table:
   """Returns a table with its title and caption, in which n is said once."""
   header, rows = content
-  shown = [cell for m in SHORT_NAMES if (cell := _only(sweep, m))] if id == "table_a" else []
+  shown = [cell for m in PAPER if (cell := _only(sweep, m))] if id == "table_a" else []
   title, caption = words(id, sweep, shown, **values)
   return Table.saying_n_once(id, title, caption, header, rows)
 
@@ -75,7 +75,7 @@ def _accuracy(sweep: SweepResults) -> Content:
   others = {cell.model for cell in sweep.listed if cell.data == data} - {main_model}
   rows: list[list[Entry]] = []
   for model in (main_model, *sorted(others)):
-    cells = {m: _only(sweep, m, model=model) for m in SHORT_NAMES}
+    cells = {m: _only(sweep, m, model=model) for m in PAPER}
     published = paper.ACCURACY if model in ("resnet32", main_model) else {}
     ranked = _ranked([cell for cell in cells.values() if cell])
     for method, cell in cells.items():

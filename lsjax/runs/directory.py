@@ -142,7 +142,7 @@ class RunDirectory:
     self.step, self.state = 0, None
     if self.checkpoints.latest() is not None:
       self._check_checkpoints()
-      shapes = step.state_shapes(run.model, run.config, run.spec)
+      shapes = step.state_shapes(run.model, run.config, run.spec, run.sizes["train"])
       self.step, self.state = self.checkpoints.restore_newest(shapes)
     self._open_logs()
 

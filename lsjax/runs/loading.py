@@ -52,7 +52,12 @@ def load_run(
     at_step = checkpoints.latest() if at_step is None else at_step
     if at_step is None:
       raise CheckpointError(f"{workdir} has no finished checkpoint")
-    state = checkpoints.restore(at_step, step.state_shapes(model, config, spec))
+    num_examples = 0
+    if config_lib.program_of(config.loss).memory:
+      labels = reading.noise_npz(workdir / "noise.npz").labels
+      num_examples = len(labels) - config.data.validation_examples
+    shapes = step.state_shapes(model, config, spec, num_examples)
+    state = checkpoints.restore(at_step, shapes)
     facts = checkpoints.facts(at_step) or {}
   finally:
     checkpoints.close()

@@ -25,18 +25,25 @@ from lsjax.validation import UserError
 _BY_SHORT_NAME = {row.short: row for row in methods.METHODS.values() if row.short}
 
 
-def method(name: str, alpha: float = 0.0, *, defaults: bool = True) -> dict[str, Any]:
+def method(
+  name: str, alpha: float | None = None, *, defaults: bool = True, **parameters: float
+) -> dict[str, Any]:
   """Returns the changes that make a run use a method.
 
   Args:
     name: the method's short name, such as "LS".
-    alpha: its strength; cross-entropy has none.
+    alpha: the strength of smoothing or correction; None for the base's, and for other methods.
     defaults: whether the method brings its own defaults besides its loss, such as clipping and
       first steps of cross-entropy for BC.
+    parameters: the method's own parameters that are not at their defaults.
+
+  >>> method("GCE", q=0.5)["loss.generalized_cross_entropy.q"]
+  0.5
   """
   row = _BY_SHORT_NAME[name]
   changes = row.changes if defaults else {"loss.name": row.name}
-  return changes if name == "CE" else changes | {"loss.alpha": alpha}
+  own = {f"loss.{row.name}.{key}": value for key, value in parameters.items()}
+  return changes | own | ({} if alpha is None or name == "CE" else {"loss.alpha": alpha})
 
 
 def symmetric_noise(rate: float) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def students(
     bare: alphas at which the teachers' methods go without their own defaults; see `method`.
   """
   cells = []
-  for rate, name, temperature in itertools.product(rates, methods.SHORT_NAMES, temperatures):
+  for rate, name, temperature in itertools.product(rates, methods.PAPER, temperatures):
     loss = method(name, alpha, defaults=alpha not in bare)
     for convention in conventions if temperature != 1 else ("teacher_only",):
       how = f"T {temperature:g}" + (f" {convention}" if temperature != 1 else "")

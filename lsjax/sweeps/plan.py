@@ -161,12 +161,12 @@ def pack_key(config: config_lib.Config) -> tuple[Any, ...]:
   return (*program_key(config), dataset_seed(config))
 
 
-def program_key(config: config_lib.Config) -> tuple[config_lib.Config, str]:
+def program_key(config: config_lib.Config) -> tuple[config_lib.Config, methods.Program]:
   """Returns what runs must have in common for one program to train them.
 
-  It is the loss function and the config without the fields that only change arrays: seeds,
-  noise, strengths of the loss, numbers of the optimizer, and how a teacher of the same model was
-  trained.
+  It is what is compiled of the method, and the config without the fields that only change arrays:
+  seeds, noise, strengths of the loss, numbers of the optimizer, and how a teacher of the same
+  model was trained.
   """
   optim = config_lib.Optim(
     name=config.optim.name, boundaries=tuple(range(len(config.optim.boundaries)))
@@ -184,7 +184,7 @@ def program_key(config: config_lib.Config) -> tuple[config_lib.Config, str]:
     )
     student = config_lib.Student(beta=float(config.student.beta > 0))
     key = dataclasses.replace(key, teacher=teacher, student=student)
-  return key, methods.METHODS[config.loss.name].loss
+  return key, config_lib.program_of(config.loss)
 
 
 def write_index(planned: Sequence[PlannedCell], directory: pathlib.Path, label: str) -> None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import diagnostics, methods, models, noise
+from lsjax import diagnostics, models, noise
 from lsjax.training import devices, programs, step
 from lsjax.training import teachers as teachers_lib
 from lsjax.training.setup import InMemoryRun, PreparedRun, StreamedRun
@@ -106,7 +106,7 @@ class InMemoryInputs:
       self.model,
       self.config.data,
       self.layout,
-      loss=methods.METHODS[self.config.loss.name].loss,
+      program=config_lib.program_of(self.config.loss),
       batch_size=self.config.train.batch_size,
       num_steps=num_steps,
       teacher_fn=self.teacher_fn,
@@ -196,8 +196,8 @@ class StreamedInputs:
     self.run, self.config, self.layout = run, run.config, layout
     self.teacher_accuracies: Sequence[Sequence[float]] = [[]]
     self.hparams = layout.place([run.hparams])
-    loss = methods.METHODS[run.config.loss.name].loss
-    self.call = programs.make_streamed_train_call(model, layout, loss)
+    program = config_lib.program_of(run.config.loss)
+    self.call = programs.make_streamed_train_call(model, layout, program)
     self.evaluate = programs.make_streamed_evaluate(model, layout)
     assert run.noisy_labels.transition is not None
     self.draw = noise.Draw(run.noisy_labels.transition, run.config.seed.noise)

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from lsjax import config as config_lib
 from lsjax import metrics
 from lsjax.training import devices, distributed, programs, step
 from lsjax.training import inputs as inputs_lib
@@ -121,7 +122,8 @@ class Pack:
 
   def initial_state(self) -> step.TrainState:
     """Returns the state of every slot before the first step, on the devices."""
-    init = programs.make_init(self.model, self.layout)
+    program = config_lib.program_of(self.config.loss)
+    init = programs.make_init(self.model, self.layout, program, self.runs[0].sizes["train"])
     optimizers = self.layout.place([r.hparams.optim for r in self.slots])
     seeds = self.layout.place([np.uint32(r.config.seed.init) for r in self.slots])
     return init(self.inputs.example_images, optimizers, seeds)

@@ -33,7 +33,10 @@ def noise_transition(config: config_lib.Noise, num_classes: int) -> np.ndarray:
 
 
 def method_arrays(
-  config: config_lib.Loss, noise_transition: np.ndarray | None, num_classes: int
+  config: config_lib.Loss,
+  noise_transition: np.ndarray | None,
+  num_classes: int,
+  estimated: np.ndarray | None = None,
 ) -> methods.Arrays:
   """Returns the arrays of the loss that a loss section asks for.
 
@@ -41,6 +44,7 @@ def method_arrays(
     config: the loss section.
     noise_transition: the noise's own matrix, for loss.transition=noise; None if unknown.
     num_classes: L.
+    estimated: the matrix that a first run tells, for loss.transition=estimated; None before it.
   """
   method = methods.METHODS[config.name]
   matrix = transition = None
@@ -52,12 +56,21 @@ def method_arrays(
         transition = transition_lib.symmetric(num_classes, config.alpha, includes_own_class=True)
       case "file":
         transition = _matrix_file("loss.transition_path", config.transition_path, num_classes)
+      case "estimated":
+        transition = np.eye(num_classes) if estimated is None else estimated
       case "noise":
         if noise_transition is None:
           why = "needs clean labels to count a matrix from; there are none"
           raise ConfigError("loss.transition", "noise", why)
         transition = noise_transition
-  strengths = methods.Strengths(num_classes, config.alpha, config.r, matrix, transition)
+  strengths = methods.Strengths(
+    num_classes,
+    config.alpha,
+    config.r,
+    matrix,
+    transition,
+    parameters=config_lib.parameters_of(config),
+  )
   with naming("loss.transition", config.transition):
     return method.arrays(strengths)
 

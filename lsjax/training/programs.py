@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import metrics
+from lsjax import methods, metrics
 from lsjax.data import augmentation, sampling
 from lsjax.training import step, teachers
 from lsjax.training.devices import AXIS, Layout
@@ -28,7 +28,7 @@ def make_train_call(
   data: config_lib.Data,
   layout: Layout,
   *,
-  loss: str,
+  program: methods.Program,
   batch_size: int,
   num_steps: int,
   teacher_fn: teachers.TeacherFn = teachers.no_teacher,
@@ -39,7 +39,7 @@ def make_train_call(
     model: the network, with the layout's axis_name.
     data: the data section, for augmentation.
     layout: the layout of the runs.
-    loss: the name of the function in `lsjax.losses` that takes the method's arrays.
+    program: what is compiled of the method.
     batch_size: the batch size of a run over all devices that share it; they divide it evenly.
     num_steps: the number of steps in a call.
     teacher_fn: the function that gives the teacher's logits of a batch, or None.
@@ -50,7 +50,7 @@ def make_train_call(
     given state, whose memory becomes the new state's.
   """
   parts = layout.parts
-  train_step = step.make_train_step(model, loss, layout.axis_name)
+  train_step = step.make_train_step(model, program, layout.axis_name)
 
   def call(
     part: Array,
@@ -79,7 +79,7 @@ def make_train_call(
         parts=parts,
       )
       teacher_logits = teacher_fn(teacher, batch_images, batch)
-      of_batch = step.Batch(batch_images, labels[batch], teacher_logits)
+      of_batch = step.Batch(batch_images, labels[batch], teacher_logits, batch)
       return train_step(state, of_batch, hparams), None
 
     state, _ = jax.lax.scan(body, state, indices)
@@ -133,7 +133,7 @@ def make_evaluate(
 
 @_once
 def make_streamed_train_call(
-  model: nn.Module, layout: Layout, loss: str
+  model: nn.Module, layout: Layout, program: methods.Program
 ) -> Callable[..., tuple[step.TrainState, step.Progress]]:
   """Compiles a training step of one run on a batch that comes from the host.
 
@@ -142,7 +142,7 @@ def make_streamed_train_call(
     part, divided by `Layout.split`; state, hparams and progress are those of
     `make_train_call`.
   """
-  train_step = step.make_train_step(model, loss, layout.axis_name)
+  train_step = step.make_train_step(model, program, layout.axis_name)
 
   def call(part: Array, batch: Any, state: step.TrainState, hparams: step.Hparams) -> Any:
     del part
@@ -229,12 +229,21 @@ def make_predict(
 
 
 @_once
-def make_init(model: nn.Module, layout: Layout) -> Callable[..., step.TrainState]:
-  """Compiles init(images, optimizer, seed) -> the states before the first step."""
+def make_init(
+  model: nn.Module, layout: Layout, program: methods.Program, num_examples: int
+) -> Callable[..., step.TrainState]:
+  """Compiles init(images, optimizer, seed) -> the states before the first step.
+
+  Args:
+    model: the network.
+    layout: the layout of the runs.
+    program: what is compiled of the method.
+    num_examples: the number of training examples of a run.
+  """
 
   def init(part: Array, images: Array, optimizer: Any, seed: Array) -> step.TrainState:
     del part
-    return step.init_state(model, images[:1], optimizer, seed)
+    return step.init_state(model, images[:1], optimizer, seed, program, num_examples)
 
   return layout.compile(init, common=1, num_args=3)
 

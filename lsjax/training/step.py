@@ -1,6 +1,7 @@
 """One training step: a pure function of (state, batch, hyper-parameters)."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,9 @@ from lsjax.training import optimizer as optimizer_lib
 
 Array = jax.Array
 Leaf = optimizer_lib.Leaf
+
+# The parameters of a loss that are trained with the network are beside the network's, under this.
+LOSS = "loss"
 
 
 @flax.struct.dataclass
@@ -42,13 +46,24 @@ class Progress:
 
 @flax.struct.dataclass
 class TrainState:
-  """Everything that a step changes; `step` is the number of steps done."""
+  """Everything that a step changes.
+
+  Attributes:
+    step: the number of steps done.
+    params: the parameters of the network and, where the method has such, of its loss.
+    batch_stats: the statistics of BatchNorm; empty for a network without it.
+    opt_state: the state of the optimizer.
+    progress: the sums since the last log row.
+    memory: what the method remembers of each training example, {"examples": [N, L]}; empty for a
+      method that remembers nothing.
+  """
 
   step: Array
   params: Any
   batch_stats: Any
   opt_state: Any
   progress: Progress
+  memory: dict[str, Array] = flax.struct.field(default_factory=dict)
 
   @property
   def variables(self) -> dict[str, Any]:
@@ -61,9 +76,9 @@ class Hparams:
   """Everything that a step reads and does not change, as arrays: a method is data.
 
   Attributes:
-    matrix: M of `losses.smeared_forward`, [L, L].
-    transition: T of `losses.smeared_forward`, [L, L].
-    cross_entropy_steps: the number of first steps that use plain cross-entropy (M = T = I).
+    arrays: the arrays of the method, by the keywords of the functions of its program.
+    cross_entropy_steps: the number of first steps that use plain cross-entropy.
+    ramp_steps: the number of steps after them in which the method's own loss grows from nothing.
     beta: the weight of the distillation loss; 0 without a teacher.
     teacher_temperature: the temperature that divides the teacher's logits.
     student_temperature: the temperature that divides the student's logits.
@@ -73,9 +88,9 @@ class Hparams:
     log_every: the number of steps after which `Progress` starts anew.
   """
 
-  matrix: Leaf
-  transition: Leaf
+  arrays: dict[str, Leaf]
   cross_entropy_steps: Leaf
+  ramp_steps: Leaf
   beta: Leaf
   teacher_temperature: Leaf
   student_temperature: Leaf
@@ -93,14 +108,19 @@ class Batch:
     images: inputs as the model takes them, [N, ...].
     labels: training labels, int32 [N].
     teacher_logits: logits of the frozen teacher, [N, L], or None for a run without one.
+    examples: the positions of the examples in the training split, int32 [N], for a method that
+      remembers something of each; None for data that is streamed.
   """
 
   images: Array
   labels: Array
   teacher_logits: Array | None = None
+  examples: Array | None = None
 
 
 TrainStep = Callable[[TrainState, Batch, Hparams], TrainState]
+
+_PLAIN = methods.Program()
 
 
 def make_hparams(config: config_lib.Config, arrays: methods.Arrays) -> Hparams:
@@ -108,17 +128,17 @@ def make_hparams(config: config_lib.Config, arrays: methods.Arrays) -> Hparams:
 
   Args:
     config: the run's config.
-    arrays: M and T of the run's method, float64 [L, L] each.
+    arrays: the arrays of the run's method.
   """
-  matrix, transition = arrays
+  first, full = _schedule(config)
   student = config.student or config_lib.Student(beta=0)  # without a teacher beta is 0
   of_teacher, of_student, factor = losses.distillation_temperatures(
     student.temperature, student.convention
   )
   return Hparams(
-    matrix=matrix.astype(np.float32),
-    transition=transition.astype(np.float32),
-    cross_entropy_steps=np.int32(config.loss.cross_entropy_steps),
+    arrays={name: array.astype(np.float32) for name, array in arrays.items()},
+    cross_entropy_steps=np.int32(first),
+    ramp_steps=np.int32(full - first),
     beta=np.float32(student.beta),
     teacher_temperature=np.asarray(of_teacher, np.float32),
     student_temperature=np.asarray(of_student, np.float32),
@@ -129,19 +149,38 @@ def make_hparams(config: config_lib.Config, arrays: methods.Arrays) -> Hparams:
   )
 
 
+def _schedule(config: config_lib.Config) -> tuple[int, int]:
+  """Returns the steps from which the method's own loss counts at all, and from which alone."""
+  own = config_lib.parameters_of(config.loss)
+  steps = config.train.num_steps
+  first = max(config.loss.cross_entropy_steps, round(own.get("start", 0) * steps))
+  return first, max(first, round(own.get("full", 0) * steps))
+
+
 def init_state(
-  model: nn.Module, images: Array, optimizer: optimizer_lib.OptimParams, seed: int | Array
+  model: nn.Module,
+  images: Array,
+  optimizer: optimizer_lib.OptimParams,
+  seed: int | Array,
+  program: methods.Program = _PLAIN,
+  num_examples: int = 0,
 ) -> TrainState:
   """Returns the state before the first step.
 
   Args:
     model: the network.
-    images: an array [N, ...] of the right dtype; its values do not matter.
+    images: an array [n, ...] of the right dtype; its values do not matter.
     optimizer: the optimizer's numbers; their values do not matter.
     seed: the seed of the initial parameters.
+    program: what is compiled of the method.
+    num_examples: the number N of training examples, for a method that remembers something of each.
   """
   variables = model.init(jax.random.key(seed), images)
   params = variables["params"]
+  num_classes = jax.eval_shape(model.apply, variables, images).shape[-1]
+  if program.trained:
+    params = {**params, LOSS: getattr(losses, program.trained)(num_classes)}
+  examples = {"examples": jnp.zeros((num_examples, num_classes))} if program.memory else {}
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -155,28 +194,35 @@ def init_state(
       bad_step=jnp.full((), -1, jnp.int32),
       bad_loss=jnp.zeros(()),
     ),
+    memory=examples,
   )
 
 
-def state_shapes(model: nn.Module, config: config_lib.Config, spec: models.InputSpec) -> TrainState:
+def state_shapes(
+  model: nn.Module, config: config_lib.Config, spec: models.InputSpec, num_examples: int
+) -> TrainState:
   """Returns the shapes and dtypes of a run's state, without computing it.
 
   Args:
     model: the network.
     config: the run's config.
     spec: the inputs that the network takes.
+    num_examples: the number of training examples.
   """
   image = jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype)
   optimizer = optimizer_lib.from_config(config.optim)
-  return jax.eval_shape(lambda x: init_state(model, x, optimizer, 0), image)
+  program = config_lib.program_of(config.loss)
+  return jax.eval_shape(lambda x: init_state(model, x, optimizer, 0, program, num_examples), image)
 
 
-def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -> TrainStep:
+def make_train_step(
+  model: nn.Module, program: methods.Program = _PLAIN, axis_name: str | None = None
+) -> TrainStep:
   """Returns the pure function train_step(state, batch, hparams) -> state, not yet compiled.
 
   Args:
     model: the network; its own axis_name decides whether BatchNorm is synchronised.
-    loss: the name of the function in `lsjax.losses` that takes the method's arrays.
+    program: what is compiled of the method.
     axis_name: the mapped axis of the devices that share a batch, over which gradients are
       averaged; None for a step outside of any mapped axis.
   """
@@ -185,11 +231,19 @@ def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -
     return x if axis_name is None else jax.lax.pmean(x, axis_name)
 
   def train_step(state: TrainState, batch: Batch, hparams: Hparams) -> TrainState:
-    corrects = state.step >= hparams.cross_entropy_steps
-    eye = jnp.eye(len(hparams.matrix))
-    matrix = jnp.where(corrects, hparams.matrix, eye)
-    transition = jnp.where(corrects, hparams.transition, eye)
-    label_loss = partial(getattr(losses, loss), matrix=matrix, transition=transition)
+    given = {**hparams.arrays, **dict(program.constants), "axis_name": axis_name}
+    progress = _share_of_own_loss(state.step, hparams)
+
+    def label_losses(params: Any, logits: Array, where: Array | bool) -> tuple[Array, Any]:
+      values, memory = {**given, **params.get(LOSS, {})}, None
+      if program.memory:
+        remembered = state.memory["examples"][batch.examples]
+        memory = _with_keywords(program.memory, values)(remembered, logits)
+        values["targets"] = memory
+      # Masks and not factors alone: a loss that does not count may be infinite.
+      own = _with_keywords(program.loss, values)(logits, batch.labels, where=where & (progress > 0))
+      plain = losses.cross_entropy(logits, batch.labels, where=where & (progress < 1))
+      return progress * own + (1 - progress) * plain, memory
 
     def objective(params: Any) -> Any:
       logits, updates = model.apply(
@@ -198,11 +252,9 @@ def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -
         train=True,
         mutable=["batch_stats"],
       )
-      if batch.teacher_logits is None:
-        values = label_loss(logits, batch.labels)
-      else:
-        # The label loss is masked because it may be infinite where its weight is 0.
-        values = (1 - hparams.beta) * label_loss(logits, batch.labels, where=hparams.beta < 1)
+      values, memory = label_losses(params, logits, hparams.beta < 1)
+      if batch.teacher_logits is not None:
+        values = (1 - hparams.beta) * values
         values += hparams.beta * losses.tempered_cross_entropy(
           logits,
           batch.teacher_logits,
@@ -210,10 +262,15 @@ def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -
           student_temperature=hparams.student_temperature,
           factor=hparams.distillation_factor,
         )
-      return values.mean(), (logits, updates.get("batch_stats", {}))
+      if program.selection:
+        select = _with_keywords(program.selection, {**given, "progress": progress})
+        selected = select(logits, batch.labels).astype(values.dtype)
+        # The mean over the selected examples of the whole batch; 0 if there are none.
+        values = jnp.where(selected > 0, values, 0) / jnp.maximum(mean(selected.mean()), 1e-9)
+      return values.mean(), (logits, updates.get("batch_stats", {}), memory)
 
     gradient = jax.value_and_grad(objective, has_aux=True)
-    (mean_loss, (logits, batch_stats)), grads = gradient(state.params)
+    (mean_loss, (logits, batch_stats, memory)), grads = gradient(state.params)
     correct = (logits.argmax(-1) == batch.labels).astype(jnp.float32).mean()
     mean_loss, correct, grads, batch_stats = mean((mean_loss, correct, grads, batch_stats))
     updates, opt_state = optimizer_lib.transformation(hparams.optim, state.step).update(
@@ -227,9 +284,40 @@ def make_train_step(model: nn.Module, loss: str, axis_name: str | None = None) -
       batch_stats=batch_stats,
       opt_state=opt_state,
       progress=_advance(state, hparams, mean_loss, correct, len(batch.labels) * parts),
+      memory=_remember(state.memory, batch.examples, memory, axis_name),
     )
 
   return train_step
+
+
+def _share_of_own_loss(at_step: Array, hparams: Hparams) -> Array:
+  """Returns the weight of the method's own loss, in [0, 1]; cross-entropy has the rest."""
+  done = at_step - hparams.cross_entropy_steps
+  ramp = jnp.clip(done / jnp.maximum(hparams.ramp_steps, 1), 0, 1)
+  return jnp.where(done >= hparams.ramp_steps, 1.0, ramp)
+
+
+def _with_keywords(name: str, values: Mapping[str, Any]) -> Callable[..., Any]:
+  """Returns a function of `lsjax.losses` with those of the values that it has keywords for."""
+  function = getattr(losses, name)
+  keywords = inspect.signature(function).parameters
+  return partial(function, **{key: value for key, value in values.items() if key in keywords})
+
+
+def _remember(
+  memory: dict[str, Array], examples: Array | None, new: Array | None, axis_name: str | None
+) -> dict[str, Array]:
+  """Returns the memory of all examples with new rows for those of a batch, on every device."""
+  if new is None or examples is None:
+    return memory
+  if axis_name is not None:
+    examples, new = jax.lax.all_gather((examples, new), axis_name, tiled=True)
+  # A batch may hold the end of an epoch and the beginning of the next, and an example twice. The
+  # last one counts; which one a scatter writes last is not defined.
+  position = jnp.arange(len(examples))
+  is_later = (examples[:, None] == examples) & (position[:, None] < position)
+  rows = jnp.where(is_later.any(axis=1), len(memory["examples"]), examples)
+  return {"examples": memory["examples"].at[rows].set(new, mode="drop")}
 
 
 def _advance(
