@@ -1,6 +1,7 @@
 """The Orbax checkpoints of a work directory."""
 
 import contextlib
+import dataclasses
 import errno
 import functools
 import os
@@ -97,7 +98,7 @@ class Checkpoints:
       self._check_space(state)
       self._manager.save(
         at_step,
-        args=ocp.args.StandardSave(state),
+        args=ocp.args.StandardSave(_fields(state)),
         custom_metadata=integrity.seal(state, facts or {}),
       )
 
@@ -127,9 +128,10 @@ class Checkpoints:
 
     with self._reading(at_step):
       seal = self._seal(at_step)
-      state = self._manager.restore(
-        at_step, args=ocp.args.StandardRestore(jax.tree.map(shape, template))
+      fields = self._manager.restore(
+        at_step, args=ocp.args.StandardRestore(_fields(jax.tree.map(shape, template)))
       )
+      state = template.replace(**fields)
       if seal is not None and integrity.arrays_sha256(state) != seal[1]:
         raise ValueError("its arrays are not those that were saved")
     if seal is None and distributed.is_first_process():
@@ -259,6 +261,15 @@ class Checkpoints:
     except Exception as error:  # threads report a full disk by many kinds of error
       _check_peers(error)
       raise CheckpointError(f"{self.directory} cannot be written ({one_line(error)})") from error
+
+
+def _fields(state: step.TrainState) -> dict[str, Any]:
+  """Returns the fields of a state by name as they are saved.
+
+  An empty memory is left out: it is not in the checkpoints of versions that had none.
+  """
+  fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+  return {name: value for name, value in fields.items() if name != "memory" or value}
 
 
 def _check_peers(error: Exception) -> None:
