@@ -61,5 +61,5 @@ def _source_of_transition(loss: Mapping[str, Any]) -> str:
     case "file":
       return f"of {PurePath(loss['transition_path']).name}"
     case "estimated":
-      return f"estimated ({loss['estimator'].replace('_', '-')})"
+      return {"dual_t": "by dual T", "anchor": "by anchor points"}[loss["estimator"]]
   return "of the noise"

@@ -130,8 +130,8 @@ class CellResults:
 
   @property
   def is_student(self) -> bool:
-    """Whether the runs of the cell learn from a teacher."""
-    return "teacher" in self.config
+    """Whether the runs of the cell learn from a teacher; a first run may tell a matrix alone."""
+    return "teacher" in self.config and self.config["student"]["beta"] > 0
 
   @property
   def temperature(self) -> float:

@@ -131,7 +131,7 @@ class Checkpoints:
       fields = self._manager.restore(
         at_step, args=ocp.args.StandardRestore(_fields(jax.tree.map(shape, template)))
       )
-      state = template.replace(**fields)
+      state = dataclasses.replace(template, **fields)
       if seal is not None and integrity.arrays_sha256(state) != seal[1]:
         raise ValueError("its arrays are not those that were saved")
     if seal is None and distributed.is_first_process():

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import diagnostics, models, noise
+from lsjax import diagnostics, losses, methods, models, noise
 from lsjax.training import devices, programs, step
 from lsjax.training import teachers as teachers_lib
 from lsjax.training.setup import InMemoryRun, PreparedRun, StreamedRun
@@ -126,6 +126,7 @@ class InMemoryInputs:
     apply = _with_features(self.model)
     outputs = {name: self._predict(apply, state.variables, name) for name in ("train", "test")}
     heads = self.layout.fetch(state.params["head"])
+    trained = self.layout.fetch(state.params.get(step.LOSS, {}))
     collected: dict[int, Mapping[str, np.ndarray]] = {}
     for i in slots:
       splits: dict[str, Any] = {
@@ -137,8 +138,21 @@ class InMemoryInputs:
         }
         for name, (logits, features) in outputs.items()
       }
-      collected[i] = diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i])
+      collected[i] = {
+        **diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i]),
+        **self._transition(trained, i),
+      }
     return collected
+
+  def _transition(self, trained: Mapping[str, np.ndarray], slot: int) -> dict[str, np.ndarray]:
+    """Returns {"transition": T[true, noisy]} that the loss of a run assumes or has learned."""
+    num_classes = self.slots[slot].spec.num_classes
+    if "weights" in trained:
+      learned = losses.learned_transition(trained["weights"][slot], num_classes)
+      return {"transition": np.asarray(learned)}
+    if methods.METHODS[self.slots[slot].config.loss.name].needs == "transition":
+      return {"transition": self.slots[slot].hparams.arrays["transition"]}
+    return {}
 
   def close(self) -> None:
     """Does nothing, because arrays are freed after their last use."""

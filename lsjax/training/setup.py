@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import data, models, noise
+from lsjax import data, estimate, models, noise
 from lsjax import labels as labels_lib
 from lsjax.config import ConfigError, naming
 from lsjax.data import streams
@@ -203,7 +203,12 @@ def prepare(
   moments = dataset.normalization or data.moments(images)
   mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
-  arrays = matrices.method_arrays(config.loss, noisy_labels.transition, dataset.num_classes)
+  arrays = matrices.method_arrays(
+    config.loss,
+    noisy_labels.transition,
+    dataset.num_classes,
+    _estimated_transition(config.loss, teachers, splits["train"]),
+  )
   run = InMemoryRun(
     config=config,
     noise_config=noise_config,
@@ -218,6 +223,23 @@ def prepare(
   for teacher in teachers:
     _check_teacher(run, teacher)
   return run
+
+
+def _estimated_transition(
+  config: config_lib.Loss, teachers: Sequence[FrozenTeacher], train: splits_lib.Split
+) -> np.ndarray | None:
+  """Returns the matrix that a first run's predictions tell; None where none is asked for.
+
+  The predictions are those of the training images, mean over the teachers.
+  """
+  if config.transition != "estimated" or not teachers:
+    return None
+  q = np.mean([teacher.probabilities(train.images) for teacher in teachers], axis=0)
+  match config.estimator:
+    case "anchor":
+      return estimate.anchor(q)
+    case "dual_t":
+      return estimate.dual_t(q, train.labels)
 
 
 # Of ImageNet's pixels, as torchvision and most recipes use them (times 255).

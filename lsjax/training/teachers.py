@@ -55,6 +55,12 @@ class FrozenTeacher:
         f"{self.test_accuracy:.6f}",
       )
 
+  def probabilities(self, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """Returns the predicted probabilities of images [N, ...] as the data set has them, [N, L]."""
+    predict = _probabilities(self.model)
+    parts = range(0, len(images), batch_size)
+    return np.concatenate([predict(self.variables, images[i : i + batch_size]) for i in parts])
+
   def description(self) -> dict[str, Any]:
     """Returns what identifies this teacher in the files of a student."""
     return {
@@ -63,6 +69,17 @@ class FrozenTeacher:
       "step": self.step,
       "test_accuracy": self.test_accuracy,
     }
+
+
+@lru_cache(maxsize=16)
+def _probabilities(model: nn.Module) -> Callable[[Any, np.ndarray], Array]:
+  """Compiles predict(variables, images) -> probabilities [N, L]."""
+
+  def predict(variables: Any, images: np.ndarray) -> Array:
+    logits: Any = model.apply(variables, images)
+    return jax.nn.softmax(logits)
+
+  return jax.jit(predict)
 
 
 @lru_cache(maxsize=16)
