@@ -102,6 +102,14 @@ def test_limits():
   np.testing.assert_allclose(flat, expected, rtol=1e-12)
 
 
+def test_no_label_of_chance_zero_is_drawn(monkeypatch):
+  """Not even where the random number is 0, the smallest one."""
+  inputs, _ = example_inputs(4)
+  monkeypatch.setattr(instance, "uniform", lambda ids, **kwargs: np.zeros(len(ids)))
+  assert drawn(inputs, [3, 0, 9, 5], rate=0.0).labels.tolist() == [3, 0, 9, 5]
+  assert drawn(inputs, [3, 0, 0, 5], rate=1.0).labels.tolist() == [0, 1, 1, 0]
+
+
 def test_units_of_the_inputs_do_not_matter():
   inputs, random = example_inputs(300)
   labels = random.randint(0, 10, 300)
