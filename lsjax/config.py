@@ -284,6 +284,7 @@ def _streamed_rules(c: Config) -> Iterator[Rule]:
   yield c.data.validation_examples > 0, "data.validation_examples", f"must be 0: {why}"
   yield c.data.crop_padding > 0, "data.crop_padding", f"must be 0: {why}; it has its own crops"
   yield c.noise.kind == "given", "noise.kind", f"must be drawn: {why}"
+  yield c.noise.kind == "instance", "noise.kind", f"must not depend on the images: {why}"
   yield c.train.steps_per_call > 1, "train.steps_per_call", f"must be 0 or 1: {why}"
   yield c.teacher is not None, "data.name", "is streamed, which allows no teacher"
 

@@ -18,7 +18,18 @@ REDRAWN = ("digits", "gaussians")
 # Fields that came after 0.2.0. At their defaults they do not count in a config's hash, so that
 # older configs keep theirs.
 LATER = ("data.cluster_std", "data.points", "loss.estimator")
-NoiseKind = Literal["none", "symmetric", "pair", "one_sided", "cifar10_asymmetric", "file", "given"]
+NoiseKind = Literal[
+  "none",
+  "symmetric",
+  "pair",
+  "one_sided",
+  "cifar10_asymmetric",
+  "cifar10_groups",
+  "cifar100_superclass",
+  "instance",
+  "file",
+  "given",
+]
 ModelName = Literal["linear", "mlp", "small_cnn", "resnet32", "resnet56", "resnet_v2_50"]
 
 Positive = Annotated[int, Range(1, 2**31 - 1)]
@@ -69,8 +80,8 @@ class _LossOfAll:
   r: Annotated[float, Range(high=1)] = 0.0  # generalized_smoothing
   matrix: str = ""  # file of M, for smearing
   # What forward and backward correction invert: symmetric noise of strength alpha (the
-  # paper's), the noise's own matrix (counted from the labels if noise.kind=given), a file, or an
-  # estimate from the predictions of the teacher, a first run.
+  # paper's), the noise's own matrix (counted from the labels for the kinds given and instance), a
+  # file, or an estimate from the predictions of the teacher, a first run.
   transition: Literal["alpha", "noise", "file", "estimated"] = "alpha"
   transition_path: str = ""
   estimator: Literal["dual_t", "anchor"] = "dual_t"  # for transition=estimated

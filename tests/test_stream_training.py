@@ -180,6 +180,7 @@ def test_evaluation_is_exact_whatever_the_batch(tmp_path, imagenet_directory):
     ({"data.validation_examples": 5}, "data.validation_examples = 5: must be 0"),
     ({"data.crop_padding": 4}, "data.crop_padding = 4: must be 0"),
     ({"noise.kind": "given", "noise.labels": "x"}, "must be drawn"),
+    ({"noise.kind": "instance"}, "noise.kind = 'instance': must not depend on the images"),
     ({"train.steps_per_call": 2}, "must be 0 or 1"),
     ({"optim.warmup_steps": 6}, "polynomial_steps = 6: must be 0 or above"),
     ({"data.data_dir": "/absent"}, "data.data_dir = '/absent': has no readable imagenet2012"),

@@ -346,6 +346,8 @@ def test_files_of_a_run(tmp_path, make_config):
     ({"train.batch_size": 1438}, "at most the 1437"),
     ({"data.validation_examples": 1437}, "at most the 0"),
     ({"noise.kind": "cifar10_asymmetric", "data.name": "gaussians"}, "is for 10 classes"),
+    ({"noise.kind": "cifar10_groups", "data.name": "gaussians"}, "is for 10 classes"),
+    ({"noise.kind": "cifar100_superclass"}, "is for 100 classes; the data has 10"),
     ({"model.name": "resnet32", "data.name": "gaussians"}, "needs images"),
     ({"data.flip": True, "data.name": "gaussians"}, "needs images"),
     ({"data.crop_padding": 9}, "must be 0 or fit"),

@@ -89,9 +89,17 @@ def claim(workdir: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def save_labels(path: str | os.PathLike[str], noisy_labels: noise.NoisyLabels) -> None:
-  """Writes noise.npz: the arrays of the labels, their seed (-1 for given labels) and SHA-256."""
+  """Writes noise.npz: the arrays of the labels, their SHA-256, and what else is known of them.
+
+  The seed is -1 for given labels. The share of wrong labels and the chances by which they were
+  drawn are left out where nobody knows them.
+  """
   seed = -1 if noisy_labels.seed is None else noisy_labels.seed
   extra: dict[str, Any] = {"seed": np.int64(seed), "sha256": np.str_(noisy_labels.sha256())}
+  if noisy_labels.realised_rate is not None:
+    extra["realised_rate"] = np.float64(noisy_labels.realised_rate)
+  if noisy_labels.flip_chances is not None:
+    extra["flip_chances"] = noisy_labels.flip_chances
   with files.replacing(path) as f:
     np.savez_compressed(f, allow_pickle=False, **extra, **noisy_labels.arrays())
 

@@ -99,6 +99,7 @@ def noise_npz(path: str | os.PathLike[str]) -> noise.NoisyLabels:
       arrays.get("clean_labels"),
       arrays.get("transition"),
       None if seed == -1 else seed,
+      arrays.get("flip_chances"),
     )
     is_whole = labels.sha256() == str(arrays["sha256"]) and np.array_equal(
       arrays.get("changed", True), True if labels.changed is None else labels.changed

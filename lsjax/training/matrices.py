@@ -9,7 +9,15 @@ from lsjax.config import ConfigError, naming
 
 
 def noise_transition(config: config_lib.Noise, num_classes: int) -> np.ndarray:
-  """Returns the transition matrix that a noise section asks for."""
+  """Returns the transition matrix that a noise section asks for, if its labels are drawn with one.
+
+  Args:
+    config: the noise section, of another kind than given or instance.
+    num_classes: L.
+
+  Raises:
+    ConfigError: if the matrix is for another number of classes or cannot be read.
+  """
   match config.kind:
     case "symmetric":
       matrix = transition_lib.symmetric(
@@ -21,11 +29,17 @@ def noise_transition(config: config_lib.Noise, num_classes: int) -> np.ndarray:
       matrix = transition_lib.one_sided(num_classes, config.rate)
     case "cifar10_asymmetric":
       matrix = transition_lib.cifar10_asymmetric(config.rate)
+    case "cifar10_groups":
+      matrix = transition_lib.cifar10_groups(config.rate)
+    case "cifar100_superclass":
+      matrix = transition_lib.cifar100_superclass(config.rate)
     case "file":
       with naming("noise.path", config.path):
         matrix = transition_lib.from_file(config.path)
-    case _:
+    case "none":
       matrix = np.eye(num_classes)
+    case "instance" | "given":
+      raise ConfigError("noise.kind", config.kind, "has no matrix that labels are drawn with")
   if len(matrix) != num_classes:
     why = f"is for {len(matrix)} classes; the data has {num_classes}"
     raise ConfigError("noise.kind", config.kind, why)

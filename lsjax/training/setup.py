@@ -197,10 +197,10 @@ def prepare(
   dataset = load_dataset(config) if dataset is None else dataset
   _check_images(config, dataset)
   noise_config, seed = _noise_of(config, teachers)
-  noisy_labels = _noisy_labels(noise_config, seed, dataset)
-  splits = splits_lib.make(config, dataset, noisy_labels)
   images = dataset.train_images
   moments = dataset.normalization or data.moments(images)
+  noisy_labels = _noisy_labels(noise_config, seed, dataset, moments)
+  splits = splits_lib.make(config, dataset, noisy_labels)
   mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
   arrays = matrices.method_arrays(
@@ -331,12 +331,27 @@ def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
     raise ConfigError("data.crop_padding", padding, why)
 
 
-def _noisy_labels(config: config_lib.Noise, seed: int, dataset: data.Dataset) -> noise.NoisyLabels:
-  """Draws (or takes) the labels to train on."""
+def _noisy_labels(
+  config: config_lib.Noise, seed: int, dataset: data.Dataset, moments: Sequence[Sequence[float]]
+) -> noise.NoisyLabels:
+  """Draws (or takes) the labels to train on; noise by image standardises by the moments."""
   ids, clean, num_classes = dataset.train_ids, dataset.train_labels, dataset.num_classes
   if config.kind == "given":
     with naming("noise.labels", config.labels):
       return noise.given(dataset.label_sets[config.labels], clean, num_classes, ids=ids)
   assert clean is not None  # checked by load_dataset
+  if config.kind == "instance":
+    mean, std = moments
+    with naming("noise.kind", config.kind):
+      return noise.corrupt_by_instance(
+        dataset.train_images,
+        clean,
+        num_classes,
+        rate=config.rate,
+        seed=seed,
+        ids=ids,
+        mean=mean,
+        std=std,
+      )
   matrix = matrices.noise_transition(config, num_classes)
   return noise.corrupt(clean, matrix, seed=seed, ids=ids)

@@ -1,4 +1,4 @@
-"""Label noise, drawn once for each example from its true label, its id and a seed."""
+"""Noisy labels: drawn from a transition matrix, or given."""
 
 import dataclasses
 import hashlib
@@ -9,16 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lsjax import labels as labels_lib
 from lsjax import transition
-
-__all__ = [  # noqa: RUF022 (the order of the documentation)
-  "Ids",
-  "NoisyLabels",
-  "corrupt",
-  "given",
-  "Draw",
-  "uniform",
-  "check_labels",
-]
 
 Ids = Sequence[int] | Sequence[str] | np.ndarray
 """Ids of examples, integers or strings such as "train_16399"."""
@@ -33,9 +23,11 @@ class NoisyLabels:
     labels: Labels to train on, int32 of shape [N].
     clean: True labels, int32 of shape [N], or None if nobody knows them.
     transition: Matrix T[true, noisy], float64 of shape [L, L]. It is the matrix that the labels
-      were drawn with; for labels that were given, the matrix counted from them and the true
-      labels, or None if nobody knows these.
+      were drawn with; for labels that were given, or drawn by `corrupt_by_instance`, the matrix
+      counted from them and the true labels, or None if nobody knows these.
     seed: Seed of the draw, or None for labels that were given.
+    flip_chances: Chance that the label of each example is wrong, float64 of shape [N], for labels
+      drawn by `corrupt_by_instance`; None otherwise. It is no part of `arrays`.
   """
 
   ids: np.ndarray
@@ -43,6 +35,7 @@ class NoisyLabels:
   clean: NDArray[np.int32] | None
   transition: NDArray[np.float64] | None
   seed: int | None
+  flip_chances: NDArray[np.float64] | None = None
 
   @property
   def changed(self) -> NDArray[np.bool_] | None:
@@ -123,11 +116,7 @@ def corrupt(
   """
   matrix = transition.validate(transition_matrix)
   clean = check_labels(labels, len(matrix))
-  ids = np.arange(len(clean)) if ids is None else np.asarray(ids)
-  if ids.shape != clean.shape or ids.dtype.kind not in "iuU":
-    raise ValueError(f"ids must be {len(clean)} integers or strings")
-  if len(np.unique(ids)) != len(ids):
-    raise ValueError("ids must be distinct: examples of one id would share their draw")
+  ids = check_ids(ids, len(clean))
   return NoisyLabels(ids, Draw(matrix, seed)(clean, ids), clean, matrix, seed)
 
 
@@ -208,16 +197,18 @@ class Draw:
     return noisy
 
 
-def uniform(ids: Ids, *, seed: int) -> NDArray[np.float64]:
+def uniform(ids: Ids, *, seed: int, stream: str = "") -> NDArray[np.float64]:
   """Computes a number in [0, 1) for every id, from a hash (BLAKE2b) with the seed as its key.
 
   Args:
     ids: N integers or strings. The integer 7 and the string "7" are the same id.
     seed: Integer in [0, 2^64).
+    stream: Name of at most 16 ASCII characters; it is the salt of the hash, so that an example
+      has independent numbers for several purposes.
 
   Returns:
-    Float64 array of shape [N], with 53 random bits in each number. Numbers of different ids or
-    seeds are independent, and every machine computes the same ones.
+    Float64 array of shape [N], with 53 random bits in each number. Numbers of different ids,
+    seeds or streams are independent, and every machine computes the same ones.
 
   Raises:
     ValueError: If the ids are not integers or strings, or if the seed is out of range.
@@ -231,7 +222,8 @@ def uniform(ids: Ids, *, seed: int) -> NDArray[np.float64]:
   ids = np.asarray(ids)
   if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iuU"):
     raise ValueError(f"ids must be integers or strings [N], not {ids.dtype} {list(ids.shape)}")
-  keyed = hashlib.blake2b(key=seed.to_bytes(8, "little"), digest_size=8, person=b"lsjax.noise")
+  key, salt = seed.to_bytes(8, "little"), stream.encode("ascii")
+  keyed = hashlib.blake2b(key=key, salt=salt, digest_size=8, person=b"lsjax.noise")
   digests = bytearray()
   for i in ids.tolist():
     h = keyed.copy()
@@ -262,3 +254,24 @@ def check_labels(labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:
     ValueError: labels[1] = 3 is outside [0, 3)
   """
   return labels_lib.check(labels, num_classes)
+
+
+def check_ids(ids: Ids | None, count: int) -> np.ndarray:
+  """Checks that ids are as many distinct integers or strings as there are examples.
+
+  Args:
+    ids: Ids of the examples, or None for 0 to N - 1.
+    count: Number of examples N.
+
+  Returns:
+    The ids as an array of shape [N].
+
+  Raises:
+    ValueError: If the ids are not N distinct integers or strings.
+  """
+  ids = np.arange(count) if ids is None else np.asarray(ids)
+  if ids.shape != (count,) or (count and ids.dtype.kind not in "iuU"):
+    raise ValueError(f"ids must be {count} integers or strings")
+  if len(np.unique(ids)) != len(ids):
+    raise ValueError("ids must be distinct: examples of one id would share their draw")
+  return ids
