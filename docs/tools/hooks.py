@@ -9,6 +9,8 @@ import html
 import os
 import pathlib
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from latex2mathml import converter
@@ -18,6 +20,7 @@ from mkdocs.structure.files import File, Files
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 RESULTS = "results/digits"
+METHODS = "<!-- table of methods -->"
 LINE = 84  # characters of code that fit beside the navigation
 
 
@@ -40,10 +43,37 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-  """Turns links into the repository into links into the site."""
+  """Turns links into the repository into links into the site, and fills in the table of methods."""
+  if METHODS in markdown:
+    markdown = markdown.replace(METHODS, "\n".join(methods_table()))
   if page.file.src_uri in PAGES:
     return re.sub(r"\]\(docs/", "](", markdown)
   return re.sub(r"\]\(\.\./(results/)", r"](\1", markdown)
+
+
+def methods_table() -> Iterator[str]:
+  """Yields the lines of a table of the methods in `lsjax.methods`, in Markdown."""
+  sys.path.insert(0, str(ROOT))  # whether or not lsjax is installed
+  from lsjax import methods
+
+  yield "| short | config name, variant | what it is | parameters |"
+  yield "|---|---|---|---|"
+  shared = {"alpha": "`loss.alpha`", "r": "`loss.r`", "matrix": "`loss.matrix`, a file of M"}
+  for row in methods.METHODS.values():
+    own = [f"`{name}` {_number(p.default)}" for name, p in row.parameters.items()]
+    if not row.parameters and row.shown:
+      own = [shared[row.shown]]
+    if row.needs == "transition":
+      own.append("or T by `loss.transition`")
+    if "cross_entropy_steps" in "".join(row.defaults):
+      own.append("with its variant's first steps of cross-entropy and clipping")
+    variant = f"<br>`:{row.variant}`" if row.variant else ""
+    yield f"| {row.short} | `{row.name}`{variant} | {row.about} | {', '.join(own)} |"
+
+
+def _number(value: float) -> str:
+  """Returns a number as a config writes it."""
+  return f"{value:g}"
 
 
 def on_page_content(content: str, *, page: Any, **_: Any) -> str:
