@@ -38,6 +38,18 @@ def smearing(log_p, k, matrix):
   return -log_p @ matrix[k]
 
 
+def confidence_regularization(log_p, k, beta):
+  return -log_p[:, k] + beta * np.log(np.exp(log_p) + 1e-8).mean(-1)
+
+
+def volume_minimization(log_p, k, weights, volume):
+  size = log_p.shape[1]
+  matrix = np.eye(size)
+  matrix[~np.eye(size, dtype=bool)] = 1 / (1 + np.exp(-weights))
+  matrix /= matrix.sum(1, keepdims=True)
+  return forward_correction(log_p, k, matrix) + volume * np.linalg.slogdet(matrix)[1]
+
+
 def forward_correction(log_p, k, transition):
   return -np.log(np.exp(log_p) @ transition[:, k])
 
@@ -132,6 +144,8 @@ ROWS = {
   "Taylor 6": ("taylor_cross_entropy", {"order": 6}, [{}]),
   "bootstrap": ("bootstrap", {}, [{"beta": 0.95}, {"beta": 0}]),
   "hard bootstrap": ("bootstrap", {"hard": True}, [{"beta": 0.8}]),
+  "CR": ("confidence_regularization", {}, [{"beta": 2}, {"beta": -0.5}]),
+  "VolMinNet": ("volume_minimization", {}, [{"volume": 1e-4}]),
   "ELR": ("early_learning_regularization", {}, [{"weight": 3}, {"weight": 7}]),
 }
 
@@ -179,6 +193,7 @@ def all_parameters(row, size):
     "BC": {"inverse": np.linalg.inv(transition)},
     "M and T": {"matrix": rng.normal(size=(size, size)) / size, "transition": transition},
     "ELR": {"targets": 0.9 * rng.dirichlet(np.full(size, 0.1), N)},
+    "VolMinNet": {"weights": rng.normal(-np.log(size), 0.5, size * (size - 1))},
   }
   for parameters in ROWS[row][2]:
     yield arrays.get(row, {}) | parameters

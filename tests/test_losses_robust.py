@@ -170,6 +170,73 @@ def test_hyper_parameters_of_each_example(row, varied):
       np.testing.assert_allclose(together[i], alone[i], rtol=1e-5, atol=1e-6)
 
 
+def test_learned_transition():
+  """The initial weights give T of two matrices that the authors state; the volume is of T."""
+  for size, entry in ((2, -2.0), (10, -2.0), (100, -4.5)):
+    (weights,) = losses.initial_transition_weights(size).values()
+    np.testing.assert_allclose(weights, entry, atol=0.02)
+    matrix = np.asarray(losses.learned_transition(weights, size))
+    np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-5)
+    assert (matrix.argmax(1) == np.arange(size)).all()
+  weights = np.arange(6.0)
+  matrix = np.asarray(losses.learned_transition(weights, 3), np.float64)
+  logistic = 1 / (1 + np.exp(-weights))
+  np.testing.assert_allclose(matrix[1, 0] / matrix[1, 1], logistic[2], rtol=1e-6)
+  np.testing.assert_allclose(matrix[2, 1] / matrix[2, 2], logistic[5], rtol=1e-6)
+  with pytest.raises(ValueError, match=r"weights of shape \(6,\) do not fit 4 classes: \(12,\) is"):
+    losses.learned_transition(weights, 4)
+
+
+def test_volume_does_not_depend_on_the_example():
+  x, y, _ = examples(10)
+  weights = losses.initial_transition_weights(10)["weights"]
+  small, large = (losses.volume_minimization(x, y, weights=weights, volume=v) for v in (0.0, 2.0))
+  matrix = losses.learned_transition(weights, 10)
+  np.testing.assert_allclose(
+    np.asarray(large - small), 2 * np.log(abs(np.linalg.det(matrix))), rtol=1e-4
+  )
+  expected = losses.forward_correction(x, y, transition=matrix)
+  np.testing.assert_allclose(small, expected, rtol=1e-5)
+
+
+def test_confidence_regularization_is_smearing():
+  """Where no probability is near 1e-8; at beta = -a / (1 - a) it is scaled label smoothing by a."""
+  x = np.random.default_rng(0).normal(size=(N, 10)).astype(np.float32)
+  y = np.arange(N)
+  matrix = np.eye(10) - 0.7 / 10
+  expected = losses.smearing(x, y, matrix=matrix)
+  np.testing.assert_allclose(losses.confidence_regularization(x, y, beta=0.7), expected, rtol=1e-5)
+  smooth = losses.label_smoothing(x, y, alpha=0.2) / 0.8
+  found = losses.confidence_regularization(x, y, beta=-0.25)
+  np.testing.assert_allclose(found, smooth, rtol=1e-5)
+  bounded = losses.confidence_regularization(np.array([1e4, 0.0]), np.array(0), beta=2.0)
+  np.testing.assert_allclose(bounded, np.log(1e-8), rtol=1e-5)  # 0 + (2 / 2) log 1e-8
+
+
+@pytest.mark.parametrize("forget", [0.0, 0.1, 0.34, 0.5, 0.99])
+def test_small_losses(forget):
+  rng = np.random.default_rng(3)
+  x, y = rng.normal(size=(50, 4)).astype(np.float32), rng.integers(0, 4, 50)
+  values = -log_softmax64(x)[np.arange(50), y]
+  kept = np.asarray(losses.select_small_losses(x, y, forget=forget))
+  expected = np.zeros(50, bool)
+  expected[np.argsort(values)[: 50 - int(forget * 50)]] = True
+  np.testing.assert_array_equal(kept, expected)
+  half = np.asarray(losses.select_small_losses(x, y, forget=forget, progress=0.5))
+  assert half.sum() == 50 - int(forget * 0.5 * 50)
+  equal = losses.select_small_losses(np.zeros((50, 4), np.float32), y, forget=forget)
+  assert np.asarray(equal).all()
+
+
+def test_confident_examples():
+  rng = np.random.default_rng(4)
+  x, y = rng.normal(size=(50, 4)).astype(np.float32), rng.integers(0, 4, 50)
+  expected = x[np.arange(50), y] >= x.mean(1)
+  np.testing.assert_array_equal(losses.select_confident(x, y), expected)
+  np.testing.assert_array_equal(losses.select_confident(x, np.eye(4)[y]), expected)
+  assert np.asarray(losses.select_confident(x, y, progress=0.99)).all()
+
+
 def test_early_learning_targets():
   x, y, _ = examples(10)
   targets = np.random.default_rng(0).dirichlet(np.ones(10), N).astype(np.float32)

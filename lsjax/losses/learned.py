@@ -7,7 +7,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lsjax.losses.corrections import forward_correction
-from lsjax.losses.inputs import check_bounds
+from lsjax.losses.inputs import check_bounds, prepare
+from lsjax.losses.logspace import mass, times
 
 
 def volume_minimization(
@@ -53,9 +54,9 @@ def volume_minimization(
   check_bounds("volume", volume, 0, np.inf)
   transition = learned_transition(weights, jnp.shape(logits)[-1])
   values = forward_correction(logits, labels, transition=transition, where=where)
+  _, labels, finish = prepare(logits, labels, where)
   size = jnp.linalg.slogdet(transition)[1]
-  included = True if where is None else jnp.asarray(where)
-  return values + jnp.where(included, jnp.asarray(volume, values.dtype) * size, 0)
+  return values + finish(times(volume, mass(labels) * jnp.ones_like(values) * size))
 
 
 def learned_transition(weights: ArrayLike, num_classes: int) -> Array:
