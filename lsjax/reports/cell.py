@@ -201,7 +201,14 @@ class CellResults:
 
   def scored(self, moment: Moment = "final") -> dict[int, float]:
     """Returns the test accuracy by seed, in which a diverged run counts as guessing, 1 / L."""
-    values = self.values("test.accuracy", moment)
+    return self._with_guesses("test.accuracy", moment)
+
+  def validated(self, moment: Moment = "final") -> dict[int, float]:
+    """Returns the noisy-validation accuracy by seed, in which a diverged run counts as guessing."""
+    return self._with_guesses("validation.accuracy", moment)
+
+  def _with_guesses(self, metric: str, moment: Moment) -> dict[int, float]:
+    values = self.values(metric, moment)
     return values | {seed: 1 / self.num_classes for seed in self.diverged}
 
   @functools.cached_property

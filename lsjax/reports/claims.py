@@ -252,9 +252,11 @@ _IN_WORDS = {
 def claims(sweep: SweepResults) -> list[Claim]:
   """Returns every claim of the paper with what a sweep measured of it, C1 to C9.
 
-  A sweep in which no statement of an empirical claim was measured has no claims: it is not a
-  reproduction of the paper.
+  A sweep in which no statement of an empirical claim was measured, or most of whose methods are
+  not the paper's, has no claims: it is not a reproduction of the paper.
   """
+  if not sweep.is_of_paper:
+    return []
   functions: Mapping[str, Callable[..., Claim]] = {"C6": _shrinkage, "C7": _boundary}
   found = [functions.get(claim["id"], _orders)(sweep, **claim) for claim in paper.CLAIMS]
   is_paper = any(test.summary.n for claim in found for test in claim.tests.get(FINAL, ()))

@@ -7,6 +7,7 @@ import numpy as np
 
 from lsjax.reports import plotting
 from lsjax.reports.cell import CellResults
+from lsjax.reports.overview_figures import draw_gains, draw_path
 from lsjax.reports.plotting import (
   Drawing,
   band,
@@ -40,13 +41,21 @@ def draw(sweep: SweepResults) -> list[Drawing]:
     _students(sweep),
     _boundaries(sweep),
     _shrinkage(sweep),
+    draw_path(sweep),
+    draw_gains(sweep),
   )
   return [drawing for drawing in made if drawing is not None]
 
 
+def _with_curves(sweep: SweepResults) -> list[str]:
+  """Returns the noises under which a sweep of the paper's methods measured LS."""
+  noises = sweep.noises(method="LS") if sweep.is_of_paper else []
+  return [noise for noise in noises if len(sweep.curve("LS", noise)) > 1]
+
+
 def _against_alpha(sweep: SweepResults, id: str, metric: str, ylabel: str) -> Drawing | None:
   """Draws a metric of LS, FC and BC against alpha, with a panel per noise."""
-  noises = [n for n in sweep.noises(method="LS") if len(sweep.curve("LS", n)) > 1]
+  noises = _with_curves(sweep)
   if not noises:
     return None
   figure, axes = panels(len(noises), share_y=True)
@@ -73,7 +82,7 @@ def _against_alpha(sweep: SweepResults, id: str, metric: str, ylabel: str) -> Dr
 
 def _spectrum(sweep: SweepResults) -> Drawing | None:
   """Draws accuracy against r, the parameter of the family that contains BC, CE and LS."""
-  noises = [n for n in sweep.noises(method="LS") if len(sweep.curve("LS", n)) > 1]
+  noises = _with_curves(sweep)
   if not noises:
     return None
   figure, axes = panels(1, width=6)

@@ -2,25 +2,27 @@
 
 import collections
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from lsjax import methods
 from lsjax.reports.cell import CellResults, Moment
 from lsjax.reports.results import SweepResults
 from lsjax.reports.statistics import (
   CONFIDENCE,
-  LEAST_SEEDS,
   Summary,
   holm,
-  p_above,
   paired,
   summarise,
+  two_sided,
 )
 
 # Fields that the name of the loss and the noise of a group already say.
 _SAID = ("seed", "noise", "teacher", "student", "checkpoint")
-_SAID_BY_LABEL = ("name", "alpha", "r", "matrix", "transition", "transition_path")
+_SAID_BY_LABEL = (
+  *("name", "alpha", "r", "matrix", "transition", "transition_path", "estimator"),
+  *methods.METHODS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Standing:
 
   Attributes:
     cell: the cell.
+    moment: the step at which the cell is taken.
+    name: the name of the cell, and ", stopped early" where it is taken at another step than the
+      others, the best noisy-validation step.
     accuracy: its test accuracy, in which a diverged run counts as guessing.
     less_best: the paired difference to the best cell; of no values for the best cell itself.
     is_best: whether its mean is the largest.
@@ -37,34 +42,46 @@ class Standing:
   """
 
   cell: CellResults
+  moment: Moment
+  name: str
   accuracy: Summary
   less_best: Summary
   is_best: bool
   is_tied: bool
 
 
-def standings(cells: Sequence[CellResults], moment: Moment = "final") -> list[Standing]:
-  """Ranks cells by test accuracy, the best first; cells without results are left out."""
-  scores = {i: cell.scored(moment) for i, cell in enumerate(cells)}
-  found = [i for i in scores if scores[i]]
+def standings(
+  cells: Sequence[CellResults], moment: Moment = "final", *, stopped_early: bool = False
+) -> list[Standing]:
+  """Ranks cells by test accuracy, the best first; cells without results are left out.
+
+  Args:
+    cells: the cells.
+    moment: the step at which they are taken.
+    stopped_early: whether cross-entropy takes part at its best noisy-validation step too.
+  """
+  entries: list[tuple[CellResults, Moment, str]] = [(cell, moment, cell.name) for cell in cells]
+  if stopped_early and moment == "final":
+    entries += [(c, "best", f"{c.name}, stopped early") for c in cells if c.method == "CE"]
+  scores = {i: cell.scored(at) for i, (cell, at, _) in enumerate(entries)}
+  found = [i for i, (cell, at, _) in enumerate(entries) if scores[i] and _has(cell, at)]
   if not found:
     return []
   accuracy = {i: summarise(list(scores[i].values())) for i in found}
   found.sort(key=lambda i: -accuracy[i].mean)
   best, *others = found
   gaps = [paired(scores[i], scores[best]) for i in others]
-  p_values = holm([_two_sided(gap) for gap in gaps])
-  rows = [Standing(cells[best], accuracy[best], paired({}, {}), True, False)]
+  p_values = holm([two_sided(gap) for gap in gaps])
+  rows = [Standing(*entries[best], accuracy[best], paired({}, {}), True, False)]
   for i, gap, p in zip(others, gaps, p_values, strict=True):
     is_apart = p < 1 - CONFIDENCE  # never for NaN
-    rows.append(Standing(cells[i], accuracy[i], gap, False, not is_apart))
+    rows.append(Standing(*entries[i], accuracy[i], gap, False, not is_apart))
   return rows
 
 
-def _two_sided(gap: Summary) -> float:
-  """Returns the two-sided p value of a difference; NaN for too few seeds."""
-  p = p_above(gap, 0) if gap.n >= LEAST_SEEDS else math.nan
-  return 2 * min(p, 1 - p)
+def _has(cell: CellResults, moment: Moment) -> bool:
+  """Whether the finished runs of a cell have a step; without noisy validation there is no best."""
+  return bool(cell.values("test.accuracy", moment)) or not cell.values("test.accuracy")
 
 
 def groups(sweep: SweepResults, *, students: bool) -> list[list[CellResults]]:
@@ -83,7 +100,7 @@ def groups(sweep: SweepResults, *, students: bool) -> list[list[CellResults]]:
 
 
 def differences(cells: Sequence[CellResults]) -> list[str]:
-  """Returns, for each cell, the fields in which the cells differ, unless its name says them."""
+  """Returns, for each cell, the fields in which it differs from most, unless its name says them."""
   names = {name for cell in cells for name in cell.flat}
   varied = [
     name
@@ -92,6 +109,16 @@ def differences(cells: Sequence[CellResults]) -> list[str]:
     and not (name.startswith("loss.") and name.split(".")[1] in _SAID_BY_LABEL)
     and len({repr(cell.flat.get(name)) for cell in cells}) > 1
   ]
+
+  def is_of_most(name: str, cell: CellResults) -> bool:
+    values = [repr(other.flat.get(name)) for other in cells]
+    return 2 * values.count(repr(cell.flat.get(name))) > len(values)
+
   return [
-    ", ".join(f"{name} {cell.flat[name]}" for name in varied if name in cell.flat) for cell in cells
+    ", ".join(
+      f"{name} {cell.flat[name]}"
+      for name in varied
+      if name in cell.flat and not is_of_most(name, cell)
+    )
+    for cell in cells
   ]

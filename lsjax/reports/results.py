@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lsjax import files
-from lsjax.reports.cell import CellResults
+from lsjax.methods import PAPER
+from lsjax.reports.cell import CellResults, Moment
+from lsjax.reports.statistics import summarise
 from lsjax.runs import digests
 from lsjax.validation import UserError
 
@@ -61,6 +63,11 @@ class SweepResults:
     """The fields besides method, noise and seeds that most cells of the main data have."""
     settings = [cell.setting for cell in self.listed if (cell.data, cell.model) == self.main]
     return max(settings, key=settings.count)
+
+  @functools.cached_property
+  def is_of_paper(self) -> bool:
+    """Whether at least half of the cells are of the methods that the paper compares."""
+    return 2 * sum(cell.method in PAPER for cell in self.listed) >= len(self.listed)
 
   def select(self, **wanted: str | float) -> list[CellResults]:
     """Returns the cells whose attributes have the wanted values.
@@ -117,16 +124,22 @@ class SweepResults:
     found = {cell.noise: cell for cell in self.select(**wanted)}
     return sorted(found, key=lambda noise: (found[noise].noise_kind != "none", _rate(found[noise])))
 
-  def tuned(self, cell: CellResults) -> CellResults | None:
+  def grid(self, cell: CellResults) -> list[CellResults]:
+    """Returns a cell and the other points of its grid of hyper-parameters, if it has one."""
+    others = [other for other in self.cells if other.candidate_of == cell.name]
+    return [cell, *others] if others else []
+
+  def tuned(self, cell: CellResults, moment: Moment = "final") -> CellResults | None:
     """Returns the point of a cell's grid with the best accuracy on noisy validation, or None.
 
-    The accuracy is that of the final step, mean over seeds. Without a grid there is none.
+    The accuracy is that of the final step or, with the moment "best", of each run's best
+    noisy-validation step; it is the mean over seeds, and a diverged run counts as guessing.
+    Without a grid there is none.
     """
-    grid = [other for other in self.cells if other.candidate_of == cell.name]
-    points = [point for point in (cell, *grid) if point.values("validation.accuracy")]
-    if not grid or not points:
+    points = [p for p in self.grid(cell) if p.values("validation.accuracy", moment)]
+    if not points:
       return None
-    return max(points, key=lambda point: point.summary("validation.accuracy").mean)
+    return max(points, key=lambda p: summarise(list(p.validated(moment).values())).mean)
 
   @property
   def students(self) -> list[CellResults]:

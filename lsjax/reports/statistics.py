@@ -69,6 +69,12 @@ def p_above(summary: Summary, bound: float) -> float:
   return float(stats.t.sf(t, summary.n - 1))
 
 
+def two_sided(gap: Summary) -> float:
+  """Returns the two-sided p value of "the mean differs from 0"; NaN for too few values."""
+  p = p_above(gap, 0) if gap.n >= LEAST_SEEDS else math.nan
+  return 2 * min(p, 1 - p)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
   """Corrects p values for their number by Holm's method; NaN stays NaN and does not count.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lsjax.methods import PAPER
-from lsjax.reports import leaderboard, paper
+from lsjax.reports import leaderboard, overview, paper
 from lsjax.reports.captions import words
 from lsjax.reports.cell import CellResults, Moment
 from lsjax.reports.claims import BEST, FINAL, TUNED, Claim, Comparison, difference
@@ -30,8 +30,14 @@ def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
       "table_2d": _boundaries(sweep),
     }
   found = [_table(id, sweep, content) for id, content in made.items() if content[1]]
+  if over := overview.overview(sweep):
+    noises = ", ".join(over.noises)
+    found.append(_table("overview", sweep, _overview(over), noises=noises))
+    found.append(_table("gains_by_noise", sweep, _gains_by_noise(over)))
+  if paths := overview.paths(sweep):
+    found.append(_table("path", sweep, _paths(paths)))
   for cells in leaderboard.groups(sweep, students=not claims):
-    header, rows = _leaderboard(cells)
+    header, rows = _leaderboard(sweep, cells)
     first = cells[0]
     kind = f"{first.data}, {first.model}, {first.noise}"
     values = {"kind": kind, "realised": _realised(first)}
@@ -211,26 +217,101 @@ def _boundaries(sweep: SweepResults) -> Content:
   return [*header, "angle to the Bayes line, degrees", "test accuracy, %"], rows
 
 
-def _leaderboard(cells: Sequence[CellResults]) -> Content:
-  """Returns cells by test accuracy at the final step, beside that at the best step."""
-  final = leaderboard.standings(cells, "final")
+def _leaderboard(sweep: SweepResults, cells: Sequence[CellResults]) -> Content:
+  """Returns cells by test accuracy at the final step, beside that at the best step.
+
+  Where cells have grids, the point and the step that noisy validation chooses stand beside them.
+  """
+  final = leaderboard.standings(cells, "final", stopped_early=True)
   best = {s.cell.name: s for s in leaderboard.standings(cells, "best")}
   details = dict(zip((cell.name for cell in cells), leaderboard.differences(cells), strict=True))
+  chosen = {cell.name: found for cell in cells if (found := sweep.tuned(cell, "best"))}
   rows: list[list[Entry]] = []
   for place, standing in enumerate(final, 1):
-    cell, row = standing.cell, [str(place), standing.cell.name]
-    entries: list[Entry] = [*row]
-    for found in (standing, best.get(cell.name)):
-      entries.append(_standing(found) if found else "-")
-      is_shown = found is not None and not found.is_best and found.less_best.n
-      entries.append(Number(found.less_best.scaled(100), signed=True) if is_shown and found else "")
+    cell = standing.cell
+    entries: list[Entry] = [str(place), standing.name]
+    # A row that is taken at its best step has nothing more to say of it.
+    of_step = best.get(cell.name) if standing.moment == "final" else None
+    for place_of in (standing, of_step):
+      entries.append(_standing(place_of) if place_of else "-")
+      gap = None if place_of is None or place_of.is_best else place_of.less_best
+      entries.append(Number(gap.scaled(100), signed=True) if gap and gap.n else "")
+    point = chosen.get(cell.name) if standing.moment == "final" else None
+    entries += (
+      [_changed(point, cell), _number(point, "test.accuracy", "best")] if point else ["-"] * 2
+    )
     rows.append([*entries, details[cell.name]])
   header = ["rank", "cell"]
   for name in MOMENTS.values():
     header += [f"test accuracy, %, {name}", f"less the best, pp, {name}"]
-  if any(details.values()):
-    return [*header, "differs in"], rows
-  return header, [row[:-1] for row in rows]
+  header += ["chosen values", "test accuracy, %, values and step chosen", "differs in"]
+  shown = [i for i in range(len(header)) if i < 6 or (chosen if i < 8 else any(details.values()))]
+  return [header[i] for i in shown], [[row[i] for i in shown] for row in rows]
+
+
+def _changed(point: CellResults, cell: CellResults) -> str:
+  """Returns the fields in which a point of a grid differs from its cell, with its values."""
+  changed = [
+    f"{name.rpartition('.')[2].replace('_', ' ')} {value:g}"
+    for name, value in point.flat.items()
+    if value != cell.flat.get(name)
+    and isinstance(value, (int, float))
+    and not name.startswith(("seed.", "teacher.seed."))
+  ]
+  return ", ".join(changed) or "its own"
+
+
+def _overview(found: overview.Overview) -> Content:
+  """Returns the methods over all noises, by what noisy validation chooses."""
+  rows: list[list[Entry]] = []
+  for row in found.rows:
+    entries: list[Entry] = [row.label]
+    for selection in overview.SELECTIONS:
+      entries.append(Number(row.accuracy(selection).scaled(100)))
+      gain = row.gain(found.base, selection, selection)
+      is_base = row is found.base
+      entries.append("" if is_base else Number(gain.scaled(100), signed=True))
+    rows.append(entries)
+  header = ["loss"]
+  for selection in overview.SELECTIONS:
+    header += [f"mean test accuracy, %, {selection}", f"less CE, pp, {selection}"]
+  return header, rows
+
+
+def _gains_by_noise(found: overview.Overview) -> Content:
+  """Returns what each method gains over cross-entropy under each noise, with the same selection."""
+  columns = [
+    {
+      label: Number(gain.scaled(100), signed=True, bold=is_apart)
+      for label, (gain, is_apart) in found.gains(selection, noise).items()
+    }
+    for selection in (overview.FINAL, overview.STOPPED)
+    for noise in found.noises
+  ]
+  header = [
+    f"{noise}, {selection}"
+    for selection in (overview.FINAL, overview.STOPPED)
+    for noise in found.noises
+  ]
+  labels = [row.label for row in found.rows if row is not found.base]
+  return ["loss", *header], [[label, *(column[label] for column in columns)] for label in labels]
+
+
+def _paths(paths: Mapping[str, Sequence[tuple[float, CellResults]]]) -> Content:
+  """Returns accuracy along the smearing path, and what each strength gains over cross-entropy."""
+  rows: list[list[Entry]] = []
+  for noise, points in paths.items():
+    plain = next((cell for beta, cell in points if beta == 0), None)
+    for beta, cell in points:
+      row: list[Entry] = [noise, f"{beta:g}"]
+      for moment in MOMENTS:
+        row.append(_number(cell, "test.accuracy", moment))
+        row.append("" if cell is plain else _less(cell, plain, moment))
+      rows.append(row)
+  header = ["noise", "beta"]
+  for name in MOMENTS.values():
+    header += [f"test accuracy, %, {name}", f"less CE, pp, {name}"]
+  return header, rows
 
 
 def _standing(found: leaderboard.Standing) -> Number:

@@ -75,10 +75,11 @@ def _standings(sweep: SweepResults) -> list[str]:
   lines = []
   for cells in leaderboard.groups(sweep, students=True):
     lines.append(f"{cells[0].data}, {cells[0].model}, {cells[0].noise}: test accuracy, final step")
-    for place, found in enumerate(leaderboard.standings(cells)[:_TOP], 1):
+    ranked = leaderboard.standings(cells, stopped_early=True)
+    for place, found in enumerate(ranked[:_TOP], 1):
       tied = ", cannot be told from the best" if found.is_tied else ""
       number = Number(found.accuracy.scaled(100), note=found.cell.problems)
-      lines.append(f"  {place}. {found.cell.name}: {number} %, n = {found.accuracy.n}{tied}")
+      lines.append(f"  {place}. {found.name}: {number} %, n = {found.accuracy.n}{tied}")
   return lines
 
 

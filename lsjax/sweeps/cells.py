@@ -51,6 +51,45 @@ def symmetric_noise(rate: float) -> dict[str, Any]:
   return {"noise.kind": "symmetric" if rate else "none", "noise.rate": rate}
 
 
+def under(
+  methods: Mapping[str, Mapping[str, Any]], noises: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+  """Lists a cell for every method under every noise.
+
+  Args:
+    methods: {name: changes that choose the method}; see `method`.
+    noises: {name: changes that set the noise}.
+
+  >>> noises = {"pair 40 %": {"noise.kind": "pair", "noise.rate": 0.4}}
+  >>> [cell["name"] for cell in under({"CE": method("CE"), "LS": method("LS", 0.1)}, noises)]
+  ['CE, pair 40 %', 'LS, pair 40 %']
+  """
+  return [
+    {"name": f"{name}, {noise}", "changes": {**changes, **of_noise}}
+    for noise, of_noise in noises.items()
+    for name, changes in methods.items()
+  ]
+
+
+def estimated_transition(name: str, estimator: str, first_steps: int) -> dict[str, Any]:
+  """Returns the changes that correct by a matrix which a first run of cross-entropy tells.
+
+  Args:
+    name: the short name of a correction, FC or BC.
+    estimator: the estimator of the matrix, a value of loss.estimator.
+    first_steps: the number of steps of the first run, few enough that it memorises little.
+  """
+  return {
+    **method(name),
+    "loss.transition": "estimated",
+    "loss.estimator": estimator,
+    "student.beta": 0.0,
+    "teacher.loss.name": "cross_entropy",
+    "teacher.train.num_steps": first_steps,
+    "teacher.checkpoint.every": first_steps,
+  }
+
+
 def grid(axes: Mapping[str, Iterable[Any]], **changes: Any) -> list[dict[str, Any]]:
   """Lists a cell for every combination of values; the values give it its name.
 
