@@ -153,6 +153,45 @@ def test_memory_follows_the_examples():
     np.testing.assert_allclose(stepped.state.memory["examples"], memory, atol=1e-6)
 
 
+def test_the_last_occurrence_in_a_batch_is_remembered():
+  """Two augmented copies of an example have different targets."""
+  memory = {"examples": jnp.zeros((4, 2))}
+  new = jnp.arange(10.0).reshape(5, 2)
+  after = step._remember(memory, jnp.array([2, 0, 2, 3, 2]), new, None)
+  np.testing.assert_array_equal(after["examples"], [[2, 3], [0, 0], [8, 9], [6, 7]])
+
+
+def test_steps_of_the_schedule():
+  def steps(name, **own):
+    config = config_of(name, num_steps=10, **own)
+    hparams = step.make_hparams(config, matrices.method_arrays(config.loss, None, L))
+    return int(hparams.cross_entropy_steps), int(hparams.ramp_steps)
+
+  assert steps("cross_entropy") == (0, 0)
+  assert steps("negative_smoothing") == (5, 0)
+  assert steps("cores") == (1, 3)
+  assert steps("small_loss", full=0.5) == (0, 5)
+  waiting = dataclasses.replace(config_of("cores"), loss=config_lib.Loss(name="cores"))
+  waiting = dataclasses.replace(
+    waiting, loss=dataclasses.replace(waiting.loss, cross_entropy_steps=7)
+  )
+  hparams = step.make_hparams(waiting, matrices.method_arrays(waiting.loss, None, L))
+  assert (int(hparams.cross_entropy_steps), int(hparams.ramp_steps)) == (7, 0)
+
+
+def test_a_loss_that_does_not_count_yet_may_be_infinite():
+  transition = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+  config = config_of("forward_correction")
+  loss = dataclasses.replace(config.loss, transition="noise", cross_entropy_steps=1)
+  stepped = Stepped(config)
+  arrays = matrices.method_arrays(loss, transition, L)
+  stepped.hparams = step.make_hparams(dataclasses.replace(config, loss=loss), arrays)
+  np.testing.assert_allclose(stepped.once(), of_cross_entropy(probabilities()), atol=1e-6)
+  assert np.isfinite(stepped.state.progress.loss)
+  stepped.once()
+  assert np.isinf(stepped.state.progress.loss)
+
+
 def test_transition_matrix_is_trained():
   """VolMinNet's gradients by central differences of the formula in float64."""
   config = config_of("volume_minimization", volume=0.3)
