@@ -1,7 +1,7 @@
 """Label smoothing, loss correction and distillation under label noise, in JAX.
 
-The library is `losses`, `transition`, `noise`, `metrics`, `diagnostics` and `theory`: pure
-functions of arrays. `methods` lists the methods that can be compared. The packages `data`,
+The library is `losses`, `transition`, `noise`, `estimate`, `metrics`, `diagnostics` and `theory`:
+pure functions of arrays. `methods` lists the methods that can be compared. The packages `data`,
 `models`, `training`, `runs`, `distillation`, `sweeps` and `reports` train and compare them; they
 need the extras of the package. Each module is imported when it is first used.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
   from lsjax import config as config
   from lsjax import diagnostics as diagnostics
+  from lsjax import estimate as estimate
   from lsjax import losses as losses
   from lsjax import methods as methods
   from lsjax import metrics as metrics
@@ -25,6 +26,7 @@ __version__ = "0.2.0"
 __all__ = [
   "config",
   "diagnostics",
+  "estimate",
   "losses",
   "methods",
   "metrics",

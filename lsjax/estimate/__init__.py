@@ -1,0 +1,29 @@
+"""Estimators of the transition matrix of label noise, from what one can know without true labels.
+
+Which one to use depends on what there is:
+
+* probabilities of the noisy label, predicted by a network that was trained on noisy labels:
+  `anchor`, `dual_t` and `confident_joint`. Probabilities of examples that the network was not
+  trained on (out of fold) are better, since a network grows sure of the labels it was trained on;
+* such probabilities of a few examples whose true labels are known: `glc`.
+
+Pairs of true and noisy labels need none of these: `transition.estimate` counts them.
+
+A matrix T[true, noisy] has a row per true class. An `Estimate` is a matrix together with the shares
+of the true classes, which say how often a label is wrong. All functions compute in float64 on the
+host, leave their arguments as they are and raise ValueError with one line that names the argument.
+"""
+
+from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
+from lsjax.estimate.rates import Estimate, prior, rate
+
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "anchor",
+  "dual_t",
+  "confident_joint",
+  "ConfidentJoint",
+  "glc",
+  "Estimate",
+  "rate",
+  "prior",
+]
