@@ -132,6 +132,7 @@ def test_results_are_matrices_and_arguments_stay_as_they_are(name):
   np.testing.assert_allclose(transition.validate(found), found, **EXACT)
   rounded = ESTIMATORS[name](q.astype(np.float32), noisy, true)
   np.testing.assert_allclose(rounded, found, rtol=0, atol=1e-6)
+  np.testing.assert_allclose(rounded.sum(1), 1, **EXACT)
   found[:] = 7  # a result is no view of an argument
   np.testing.assert_array_equal(q, copies[0])
 

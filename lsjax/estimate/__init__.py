@@ -5,7 +5,8 @@ Which one to use depends on what there is:
 * probabilities of the noisy label, predicted by a network that was trained on noisy labels:
   `anchor`, `dual_t` and `confident_joint`. Probabilities of examples that the network was not
   trained on (out of fold) are better, since a network grows sure of the labels it was trained on;
-* such probabilities of a few examples whose true labels are known: `glc`.
+* such probabilities of a few examples whose true labels are known: `glc`;
+* features in which neighbours are mostly of one class, from a network trained on anything: `hoc`;
 
 Pairs of true and noisy labels need none of these: `transition.estimate` counts them.
 
@@ -14,6 +15,7 @@ of the true classes, which say how often a label is wrong. All functions compute
 host, leave their arguments as they are and raise ValueError with one line that names the argument.
 """
 
+from lsjax.estimate.neighbours import ConsensusEstimate, fit_triples, hoc, triples
 from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
 from lsjax.estimate.rates import Estimate, prior, rate
 
@@ -23,6 +25,10 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "confident_joint",
   "ConfidentJoint",
   "glc",
+  "hoc",
+  "triples",
+  "fit_triples",
+  "ConsensusEstimate",
   "Estimate",
   "rate",
   "prior",

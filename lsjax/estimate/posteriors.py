@@ -83,7 +83,7 @@ def dual_t(
            [0.    , 1.    ]])
   """
   q = checks.probabilities(probabilities)
-  given = checks.paired(labels, *q.shape, "labels", "probabilities")
+  given = checks.paired(labels, len(q), q.shape[1], "labels", "probabilities")
   counts = _count(q.argmax(axis=1), given, q.shape[1]).astype(np.float64)
   counts[~counts.any(axis=1)] = np.eye(q.shape[1])[~counts.any(axis=1)]
   return _anchor(q, quantile) @ (counts / counts.sum(axis=1, keepdims=True))
@@ -152,7 +152,7 @@ def confident_joint(probabilities: ArrayLike, labels: ArrayLike) -> ConfidentJoi
     (array([0.6, 0.4]), 0.2)
   """
   q = checks.probabilities(probabilities)
-  given = checks.paired(labels, *q.shape, "labels", "probabilities")
+  given = checks.paired(labels, len(q), q.shape[1], "labels", "probabilities")
   num_classes = q.shape[1]
   of_label = np.bincount(given, minlength=num_classes)
   thresholds = np.full(num_classes, np.inf)
@@ -200,7 +200,7 @@ def glc(probabilities: ArrayLike, true_labels: ArrayLike) -> NDArray[np.float64]
            [0.3, 0.7]])
   """
   q = checks.probabilities(probabilities)
-  true = checks.paired(true_labels, *q.shape, "true_labels", "probabilities")
+  true = checks.paired(true_labels, len(q), q.shape[1], "true_labels", "probabilities")
   num_classes = q.shape[1]
   missing = np.flatnonzero(np.bincount(true, minlength=num_classes) == 0)
   if missing.size:

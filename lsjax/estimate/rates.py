@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from lsjax import transition as transition_lib
+from lsjax.estimate import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def rate(transition: ArrayLike, prior: ArrayLike) -> float:
   """
   matrix = transition_lib.validate(transition)
   wrong = 1 - matrix.diagonal()  # each in [0, 1], so that their mean is too
-  return float(_shares(prior, len(matrix), "prior") @ wrong)
+  return float(checks.shares(prior, len(matrix), "prior") @ wrong)
 
 
 def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
@@ -85,23 +86,9 @@ def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
     array([0.25, 0.75])
   """
   matrix = transition_lib.validate(transition)
-  shares = _shares(frequencies, len(matrix), "frequencies")
+  shares = checks.shares(frequencies, len(matrix), "frequencies")
   # For x = s p the squared error is s^2 |Bp|^2 + (s - 1)^2. The best s leaves d / (1 + d) with
   # d = |Bp|^2, which grows with d: the best x is a multiple of the best p.
   rows = np.vstack([matrix.T - shares[:, None], np.ones(len(matrix))])
   scaled, _ = optimize.nnls(rows, np.append(np.zeros(len(matrix)), 1.0))
   return scaled / scaled.sum()
-
-
-def _shares(values: ArrayLike, num_classes: int, name: str) -> NDArray[np.float64]:
-  """Returns numbers of at least 0, one per class, divided by their sum."""
-  found = np.asarray(values, np.float64)
-  if found.shape != (num_classes,):
-    raise ValueError(f"{name} must have shape [{num_classes}], not {list(found.shape)}")
-  wrong = ~np.isfinite(found) | (found < 0)
-  if wrong.any():
-    index = int(wrong.argmax())
-    raise ValueError(f"{name}[{index}] = {found[index]} is not a number of at least 0")
-  if not found.any():
-    raise ValueError(f"{name} must have a positive sum, not 0")
-  return found / found.sum()
