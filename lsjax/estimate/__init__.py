@@ -7,6 +7,7 @@ Which one to use depends on what there is:
   trained on (out of fold) are better, since a network grows sure of the labels it was trained on;
 * such probabilities of a few examples whose true labels are known: `glc`;
 * features in which neighbours are mostly of one class, from a network trained on anything: `hoc`;
+* several labels of each example, from annotators: `votes`.
 
 Pairs of true and noisy labels need none of these: `transition.estimate` counts them.
 
@@ -15,6 +16,7 @@ of the true classes, which say how often a label is wrong. All functions compute
 host, leave their arguments as they are and raise ValueError with one line that names the argument.
 """
 
+from lsjax.estimate.crowd import CrowdEstimate, votes
 from lsjax.estimate.neighbours import ConsensusEstimate, fit_triples, hoc, triples
 from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
 from lsjax.estimate.rates import Estimate, prior, rate
@@ -29,6 +31,8 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "triples",
   "fit_triples",
   "ConsensusEstimate",
+  "votes",
+  "CrowdEstimate",
   "Estimate",
   "rate",
   "prior",
