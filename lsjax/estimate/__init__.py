@@ -12,14 +12,18 @@ Which one to use depends on what there is:
 Pairs of true and noisy labels need none of these: `transition.estimate` counts them.
 
 A matrix T[true, noisy] has a row per true class. An `Estimate` is a matrix together with the shares
-of the true classes, which say how often a label is wrong. All functions compute in float64 on the
-host, leave their arguments as they are and raise ValueError with one line that names the argument.
+of the true classes, which say how often a label is wrong; `from_labels` adds the shares to a
+matrix. `bootstrap` says how sure an estimate is. `temperature` calibrates logits before.
+
+Functions compute on the host in float64 (the search of `triples` in float32), leave their arguments
+as they are, and raise ValueError with one line that names the argument.
 """
 
 from lsjax.estimate.crowd import CrowdEstimate, votes
 from lsjax.estimate.neighbours import ConsensusEstimate, fit_triples, hoc, triples
 from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
-from lsjax.estimate.rates import Estimate, prior, rate
+from lsjax.estimate.rates import Estimate, from_labels, prior, rate
+from lsjax.estimate.uncertainty import Intervals, bootstrap, temperature
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
   "anchor",
@@ -36,4 +40,8 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "Estimate",
   "rate",
   "prior",
+  "from_labels",
+  "bootstrap",
+  "Intervals",
+  "temperature",
 ]

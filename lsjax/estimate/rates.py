@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
+from lsjax import labels as labels_lib
 from lsjax import transition as transition_lib
 from lsjax.estimate import checks
 
@@ -92,3 +93,30 @@ def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
   rows = np.vstack([matrix.T - shares[:, None], np.ones(len(matrix))])
   scaled, _ = optimize.nnls(rows, np.append(np.zeros(len(matrix)), 1.0))
   return scaled / scaled.sum()
+
+
+def from_labels(transition: ArrayLike, labels: ArrayLike) -> Estimate:
+  """Estimates the shares of the true classes from noisy labels, and adds them to a matrix.
+
+  Args:
+    transition: Transition matrix T[true, noisy] of shape [L, L].
+    labels: Noisy labels, integers of shape [N] in [0, L), at least one.
+
+  Returns:
+    The matrix, with each row divided by its sum, and the shares that `prior` finds for the
+    frequencies of the labels.
+
+  Raises:
+    ValueError: If the matrix is not a transition matrix (see `transition.validate`), or if the
+      labels are not integers in [0, L).
+
+  Examples:
+    >>> found = from_labels([[0.5, 0.5], [0.0, 1.0]], [0, 1, 1, 1])
+    >>> found.prior.round(6), round(found.rate, 6)
+    (array([0.5, 0.5]), 0.25)
+  """
+  matrix = transition_lib.validate(transition)
+  given = labels_lib.check(labels, len(matrix))
+  if not given.size:
+    raise ValueError("labels has no example")
+  return Estimate(matrix, prior(matrix, np.bincount(given, minlength=len(matrix))))
