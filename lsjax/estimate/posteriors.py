@@ -58,8 +58,12 @@ def dual_t(
   The predicted class $\arg\max q(x)$ stands between the true class and the noisy label. T = A B,
   where A is the matrix from anchor points, and $B_{lj}$ is the share with the noisy label j among
   the examples with the predicted class l. Counting has a smaller error than the probabilities of
-  single examples, and the error of A counts less. A class that nobody predicts has the identity's
-  row in B.
+  single examples. A class that nobody predicts has the identity's row in B.
+
+  The product is the noise of A followed by that of B. It is T where one of them is the identity: A
+  for a network sure of its classes. For exact q and classes that are far apart, both are T, and the
+  product T T says that there is more noise than there is. With calibrated probabilities, `anchor`
+  or `confident_joint` is the better choice.
 
   Args:
     probabilities: Predicted probabilities q of the noisy label, of shape [N, L].
