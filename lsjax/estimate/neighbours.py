@@ -14,10 +14,9 @@ from lsjax.estimate.rates import Estimate
 _BLOCK = 2**24
 
 # The gradient at which a fit stops, its largest number of steps, and SciPy's status after those.
-_GRADIENT = 1e-9
+_GRADIENT = 1e-7
 _LARGEST_STEPS = 5000
 _TOO_LONG = 1
-
 # Rows with a smaller sum are no distributions; the penalty makes the optimiser step back from them.
 _LEAST_SUM = 1e-3
 
@@ -64,9 +63,8 @@ def hoc(
     max_examples: Largest number of examples to use, at least 3, or None for all.
 
   Returns:
-    The matrix and the shares. With M examples in use it takes time O(M^2 D), about half a minute on
-    two cores for M = 50,000 and D = 512, and then O(M L + L^3) for each of some hundred steps of
-    the fit; memory O(M (D + L) + L^2).
+    The matrix and the shares. With M examples in use the search takes time O(M^2 D), about half a
+    minute on two cores for M = 50,000 and D = 512. Memory is O(M (D + L) + L^2).
 
   Raises:
     ValueError: If a feature is not finite or an example has the zero vector, if there are less than
@@ -177,8 +175,8 @@ def fit_triples(
       by default.
 
   Returns:
-    The matrix and the shares. Each step takes time O(M L + L^3) for M different triples, and memory
-    O(M L + L^2).
+    The matrix and the shares. For M different triples each step takes time O(M L + L^3), and memory
+    is O(M L + L^2). 50,000 triples take 0.1 s for 10 classes and up to 40 s for 100, on one core.
 
   Raises:
     ValueError: If the triples are not integers in [0, L) of shape [N, 3], or if the weights are not
