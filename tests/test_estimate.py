@@ -72,11 +72,39 @@ def test_dual_t_and_the_confident_joint_count_what_is_exact():
     np.testing.assert_allclose(found.rate, 1 - matrix.diagonal().mean(), **EXACT)
 
 
-def test_dual_t_is_the_product_of_anchors_and_counts():
-  """For exact posteriors T1 of anchor points, T = T1 B, where B is counted."""
+def test_dual_t_counts_the_noise_twice_where_q_is_exact():
+  """A and B are then both T."""
   matrix, true, noisy, q = exact(random_transition(3, least=0.6))
   assert (q.argmax(1) == true).all()
   np.testing.assert_allclose(estimate.dual_t(q, noisy), matrix @ matrix, **EXACT)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gaussian_clusters(seed):
+  """Exact posteriors of four clusters in the plane that touch, and 20,000 drawn labels."""
+  rng = np.random.default_rng(seed)
+  matrix = random_transition(seed, 4, least=0.6)
+  true = rng.integers(0, 4, 20_000)
+  centres = 2.5 * np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
+  x = centres[true] + rng.normal(size=(20_000, 2))
+  logits = -((x[:, None] - centres) ** 2).sum(2) / 2
+  clean = np.exp(logits - logits.max(1, keepdims=True))
+  q = clean / clean.sum(1, keepdims=True) @ matrix
+  noisy = (rng.random((20_000, 1)) > matrix.cumsum(1)[true]).sum(1).clip(max=3)
+  trusted = rng.choice(20_000, 400, replace=False)
+  bounds = {
+    "anchor": (estimate.anchor(q), matrix, 1e-8),
+    "anchor below a quantile": (estimate.anchor(q, quantile=0.97), matrix, 1e-5),
+    "glc": (estimate.glc(q[trusted], true[trusted]), matrix, 0.05),
+    "confident_joint": (estimate.confident_joint(q, noisy).transition, matrix, 0.03),
+    "dual_t": (estimate.dual_t(q, noisy), matrix @ matrix, 0.03),
+  }
+  for name, (found, expected, bound) in bounds.items():
+    error = np.abs(found - expected).max()
+    print(f"{name}: largest error {error:.2g}")
+    assert error < bound, name
+  found = estimate.prior(matrix, np.bincount(noisy))
+  assert np.abs(found - 0.25).max() < 0.03
 
 
 def test_a_class_that_nobody_predicts():
@@ -132,6 +160,7 @@ def test_results_are_matrices_and_arguments_stay_as_they_are(name):
   np.testing.assert_allclose(transition.validate(found), found, **EXACT)
   rounded = ESTIMATORS[name](q.astype(np.float32), noisy, true)
   np.testing.assert_allclose(rounded, found, rtol=0, atol=1e-6)
+  np.testing.assert_allclose(rounded.sum(1), 1, **EXACT)
   found[:] = 7  # a result is no view of an argument
   np.testing.assert_array_equal(q, copies[0])
 

@@ -5,17 +5,25 @@ Which one to use depends on what there is:
 * probabilities of the noisy label, predicted by a network that was trained on noisy labels:
   `anchor`, `dual_t` and `confident_joint`. Probabilities of examples that the network was not
   trained on (out of fold) are better, since a network grows sure of the labels it was trained on;
-* such probabilities of a few examples whose true labels are known: `glc`.
+* such probabilities of a few examples whose true labels are known: `glc`;
+* features in which neighbours are mostly of one class, from a network trained on anything: `hoc`;
+* several labels of each example, from annotators: `votes`.
 
 Pairs of true and noisy labels need none of these: `transition.estimate` counts them.
 
 A matrix T[true, noisy] has a row per true class. An `Estimate` is a matrix together with the shares
-of the true classes, which say how often a label is wrong. All functions compute in float64 on the
-host, leave their arguments as they are and raise ValueError with one line that names the argument.
+of the true classes, which say how often a label is wrong; `from_labels` adds the shares to a
+matrix. `bootstrap` says how sure an estimate is. `temperature` calibrates logits before.
+
+Functions compute on the host in float64 (the search of `triples` in float32), leave their arguments
+as they are, and raise ValueError with one line that names the argument.
 """
 
+from lsjax.estimate.crowd import CrowdEstimate, votes
+from lsjax.estimate.neighbours import ConsensusEstimate, fit_triples, hoc, triples
 from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
-from lsjax.estimate.rates import Estimate, prior, rate
+from lsjax.estimate.rates import Estimate, from_labels, prior, rate
+from lsjax.estimate.uncertainty import Intervals, bootstrap, temperature
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
   "anchor",
@@ -23,7 +31,17 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "confident_joint",
   "ConfidentJoint",
   "glc",
+  "hoc",
+  "triples",
+  "fit_triples",
+  "ConsensusEstimate",
+  "votes",
+  "CrowdEstimate",
   "Estimate",
   "rate",
   "prior",
+  "from_labels",
+  "bootstrap",
+  "Intervals",
+  "temperature",
 ]

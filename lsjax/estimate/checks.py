@@ -76,14 +76,14 @@ def probabilities(array: ArrayLike, name: str = "probabilities") -> NDArray[np.f
 
 
 def paired(
-  labels: ArrayLike, num_examples: int, num_classes: int, name: str, other: str
+  labels: ArrayLike, num_examples: int, num_classes: int | None, name: str, other: str
 ) -> NDArray[np.int32]:
   """Checks that there is one label in [0, L) for each row of another array.
 
   Args:
     labels: Labels, integers of shape [N].
     num_examples: Number of rows N of the other array.
-    num_classes: Number of classes L.
+    num_classes: Number of classes L, or None for any.
     name: What the message calls the labels.
     other: What the message calls the other array.
 
@@ -103,6 +103,39 @@ def paired(
   if len(found) != num_examples:
     raise ValueError(f"{name} has {len(found)} examples, but {other} has {num_examples}")
   return found
+
+
+def shares(values: ArrayLike, size: int, name: str) -> NDArray[np.float64]:
+  """Checks numbers of at least 0, and divides them by their sum.
+
+  Args:
+    values: Numbers of shape [n], at least 0, with a positive sum.
+    size: Number n of them.
+    name: What the message calls them.
+
+  Returns:
+    A new float64 array of shape [n] with sum 1.
+
+  Raises:
+    ValueError: If the numbers have another shape, or if one is negative or not finite, or if all
+      are 0.
+
+  Examples:
+    >>> shares([3, -1], 2, "prior")
+    Traceback (most recent call last):
+    ...
+    ValueError: prior[1] = -1.0 is not a number of at least 0
+  """
+  found = np.asarray(values, np.float64)
+  if found.shape != (size,):
+    raise ValueError(f"{name} must have shape [{size}], not {list(found.shape)}")
+  wrong = ~np.isfinite(found) | (found < 0)
+  if wrong.any():
+    index = int(wrong.argmax())
+    raise ValueError(f"{name}[{index}] = {found[index]} is not a number of at least 0")
+  if not found.any():
+    raise ValueError(f"{name} must have a positive sum, not 0")
+  return found / found.sum()
 
 
 def at_least(value: int, least: int, name: str) -> None:

@@ -58,8 +58,12 @@ def dual_t(
   The predicted class $\arg\max q(x)$ stands between the true class and the noisy label. T = A B,
   where A is the matrix from anchor points, and $B_{lj}$ is the share with the noisy label j among
   the examples with the predicted class l. Counting has a smaller error than the probabilities of
-  single examples, and the error of A counts less. A class that nobody predicts has the identity's
-  row in B.
+  single examples. A class that nobody predicts has the identity's row in B.
+
+  The product is the noise of A followed by that of B. It is T where one of them is the identity: A
+  for a network sure of its classes. For exact q and classes that are far apart, both are T, and the
+  product T T says that there is more noise than there is. With calibrated probabilities, `anchor`
+  or `confident_joint` is the better choice.
 
   Args:
     probabilities: Predicted probabilities q of the noisy label, of shape [N, L].
@@ -83,7 +87,7 @@ def dual_t(
            [0.    , 1.    ]])
   """
   q = checks.probabilities(probabilities)
-  given = checks.paired(labels, *q.shape, "labels", "probabilities")
+  given = checks.paired(labels, len(q), q.shape[1], "labels", "probabilities")
   counts = _count(q.argmax(axis=1), given, q.shape[1]).astype(np.float64)
   counts[~counts.any(axis=1)] = np.eye(q.shape[1])[~counts.any(axis=1)]
   return _anchor(q, quantile) @ (counts / counts.sum(axis=1, keepdims=True))
@@ -152,7 +156,7 @@ def confident_joint(probabilities: ArrayLike, labels: ArrayLike) -> ConfidentJoi
     (array([0.6, 0.4]), 0.2)
   """
   q = checks.probabilities(probabilities)
-  given = checks.paired(labels, *q.shape, "labels", "probabilities")
+  given = checks.paired(labels, len(q), q.shape[1], "labels", "probabilities")
   num_classes = q.shape[1]
   of_label = np.bincount(given, minlength=num_classes)
   thresholds = np.full(num_classes, np.inf)
@@ -200,7 +204,7 @@ def glc(probabilities: ArrayLike, true_labels: ArrayLike) -> NDArray[np.float64]
            [0.3, 0.7]])
   """
   q = checks.probabilities(probabilities)
-  true = checks.paired(true_labels, *q.shape, "true_labels", "probabilities")
+  true = checks.paired(true_labels, len(q), q.shape[1], "true_labels", "probabilities")
   num_classes = q.shape[1]
   missing = np.flatnonzero(np.bincount(true, minlength=num_classes) == 0)
   if missing.size:

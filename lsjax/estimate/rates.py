@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
+from lsjax import labels as labels_lib
 from lsjax import transition as transition_lib
+from lsjax.estimate import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ def rate(transition: ArrayLike, prior: ArrayLike) -> float:
   """
   matrix = transition_lib.validate(transition)
   wrong = 1 - matrix.diagonal()  # each in [0, 1], so that their mean is too
-  return float(_shares(prior, len(matrix), "prior") @ wrong)
+  return float(checks.shares(prior, len(matrix), "prior") @ wrong)
 
 
 def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
@@ -85,7 +87,7 @@ def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
     array([0.25, 0.75])
   """
   matrix = transition_lib.validate(transition)
-  shares = _shares(frequencies, len(matrix), "frequencies")
+  shares = checks.shares(frequencies, len(matrix), "frequencies")
   # For x = s p the squared error is s^2 |Bp|^2 + (s - 1)^2. The best s leaves d / (1 + d) with
   # d = |Bp|^2, which grows with d: the best x is a multiple of the best p.
   rows = np.vstack([matrix.T - shares[:, None], np.ones(len(matrix))])
@@ -93,15 +95,28 @@ def prior(transition: ArrayLike, frequencies: ArrayLike) -> NDArray[np.float64]:
   return scaled / scaled.sum()
 
 
-def _shares(values: ArrayLike, num_classes: int, name: str) -> NDArray[np.float64]:
-  """Returns numbers of at least 0, one per class, divided by their sum."""
-  found = np.asarray(values, np.float64)
-  if found.shape != (num_classes,):
-    raise ValueError(f"{name} must have shape [{num_classes}], not {list(found.shape)}")
-  wrong = ~np.isfinite(found) | (found < 0)
-  if wrong.any():
-    index = int(wrong.argmax())
-    raise ValueError(f"{name}[{index}] = {found[index]} is not a number of at least 0")
-  if not found.any():
-    raise ValueError(f"{name} must have a positive sum, not 0")
-  return found / found.sum()
+def from_labels(transition: ArrayLike, labels: ArrayLike) -> Estimate:
+  """Estimates the shares of the true classes from noisy labels, and adds them to a matrix.
+
+  Args:
+    transition: Transition matrix T[true, noisy] of shape [L, L].
+    labels: Noisy labels, integers of shape [N] in [0, L), at least one.
+
+  Returns:
+    The matrix, with each row divided by its sum, and the shares that `prior` finds for the
+    frequencies of the labels.
+
+  Raises:
+    ValueError: If the matrix is not a transition matrix (see `transition.validate`), or if the
+      labels are not integers in [0, L).
+
+  Examples:
+    >>> found = from_labels([[0.5, 0.5], [0.0, 1.0]], [0, 1, 1, 1])
+    >>> found.prior.round(6), round(found.rate, 6)
+    (array([0.5, 0.5]), 0.25)
+  """
+  matrix = transition_lib.validate(transition)
+  given = labels_lib.check(labels, len(matrix))
+  if not given.size:
+    raise ValueError("labels has no example")
+  return Estimate(matrix, prior(matrix, np.bincount(given, minlength=len(matrix))))
