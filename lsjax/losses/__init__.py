@@ -30,61 +30,32 @@ Every loss takes `where`, a mask that broadcasts to [...]. Examples outside the 
 gradient 0, whatever their logits and labels are.
 """
 
-from lsjax.losses.corrections import backward_correction, forward_correction, smeared_forward
-from lsjax.losses.divergences import jensen_shannon
-from lsjax.losses.learned import (
-  initial_transition_weights,
-  learned_transition,
-  volume_minimization,
+from lsjax.losses import (
+  corrections,
+  divergences,
+  learned,
+  predictions,
+  robust,
+  selection,
+  smoothing,
+  teachers,
 )
-from lsjax.losses.predictions import (
-  bootstrap,
-  early_learning_regularization,
-  early_learning_targets,
-)
-from lsjax.losses.robust import (
-  active_passive,
-  generalized_cross_entropy,
-  mean_absolute_error,
-  normalized_cross_entropy,
-  symmetric_cross_entropy,
-  taylor_cross_entropy,
-)
-from lsjax.losses.selection import select_confident, select_small_losses
-from lsjax.losses.smoothing import (
-  confidence_regularization,
-  cross_entropy,
-  generalized_smoothing,
-  label_smoothing,
-  smearing,
-)
-from lsjax.losses.teachers import distillation, distillation_temperatures, tempered_cross_entropy
+from lsjax.losses.corrections import *  # noqa: F403
+from lsjax.losses.divergences import *  # noqa: F403
+from lsjax.losses.learned import *  # noqa: F403
+from lsjax.losses.predictions import *  # noqa: F403
+from lsjax.losses.robust import *  # noqa: F403
+from lsjax.losses.selection import *  # noqa: F403
+from lsjax.losses.smoothing import *  # noqa: F403
+from lsjax.losses.teachers import *  # noqa: F403
 
-__all__ = [  # noqa: RUF022 (the order of the documentation)
-  "cross_entropy",
-  "label_smoothing",
-  "generalized_smoothing",
-  "smearing",
-  "confidence_regularization",
-  "forward_correction",
-  "backward_correction",
-  "smeared_forward",
-  "generalized_cross_entropy",
-  "mean_absolute_error",
-  "symmetric_cross_entropy",
-  "normalized_cross_entropy",
-  "active_passive",
-  "jensen_shannon",
-  "taylor_cross_entropy",
-  "bootstrap",
-  "early_learning_regularization",
-  "early_learning_targets",
-  "volume_minimization",
-  "learned_transition",
-  "initial_transition_weights",
-  "select_small_losses",
-  "select_confident",
-  "distillation",
-  "distillation_temperatures",
-  "tempered_cross_entropy",
-]
+# In the order of the documentation; a function that is added to the list of its module is public.
+__all__: list[str] = []
+__all__ += smoothing.__all__
+__all__ += corrections.__all__
+__all__ += robust.__all__
+__all__ += divergences.__all__
+__all__ += predictions.__all__
+__all__ += learned.__all__
+__all__ += selection.__all__
+__all__ += teachers.__all__

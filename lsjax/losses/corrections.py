@@ -11,6 +11,12 @@ from lsjax.losses.inputs import floating, is_concrete, is_index, prepare, square
 from lsjax.losses.logspace import as_distributions, log, logsumexp, pick, times
 from lsjax.losses.smoothing import smearing
 
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "forward_correction",
+  "backward_correction",
+  "smeared_forward",
+]
+
 
 def forward_correction(
   logits: ArrayLike, labels: ArrayLike, *, transition: ArrayLike, where: ArrayLike | None = None

@@ -8,6 +8,8 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import check_bounds, check_distributions, is_index, prepare
 from lsjax.losses.logspace import log, log1p_ratio, pick, times
 
+__all__ = ["jensen_shannon"]
+
 
 def jensen_shannon(
   logits: ArrayLike, labels: ArrayLike, *, weight: ArrayLike, where: ArrayLike | None = None

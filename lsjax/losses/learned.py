@@ -10,6 +10,12 @@ from lsjax.losses.corrections import forward_correction
 from lsjax.losses.inputs import check_bounds, prepare
 from lsjax.losses.logspace import mass, times
 
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "volume_minimization",
+  "learned_transition",
+  "initial_transition_weights",
+]
+
 
 def volume_minimization(
   logits: ArrayLike,

@@ -8,6 +8,12 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import check_bounds, check_distributions, floating, prepare
 from lsjax.losses.logspace import mass, pick, times
 
+__all__ = [
+  "bootstrap",
+  "early_learning_regularization",
+  "early_learning_targets",
+]
+
 # Least value of 1 - <t, p>. The authors clip the probabilities p to [1e-4, 1 - 1e-4] instead.
 _FLOOR = 1e-4
 

@@ -16,6 +16,15 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import check_bounds, prepare
 from lsjax.losses.logspace import expm1_ratio, of_labels, pick, times
 
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "generalized_cross_entropy",
+  "mean_absolute_error",
+  "symmetric_cross_entropy",
+  "normalized_cross_entropy",
+  "active_passive",
+  "taylor_cross_entropy",
+]
+
 # The logarithm that the authors of active and passive losses take for that of 0.
 _LOG_ZERO = math.log(1e-4)
 

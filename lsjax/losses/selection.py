@@ -8,6 +8,11 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import check_bounds
 from lsjax.losses.smoothing import cross_entropy
 
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "select_small_losses",
+  "select_confident",
+]
+
 
 def select_small_losses(
   logits: ArrayLike,

@@ -11,6 +11,14 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import check_bounds, is_index, prepare, square
 from lsjax.losses.logspace import as_distributions, mass, pick, times, weighted
 
+__all__ = [  # noqa: RUF022 (the order of the documentation)
+  "cross_entropy",
+  "label_smoothing",
+  "generalized_smoothing",
+  "smearing",
+  "confidence_regularization",
+]
+
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | None = None) -> Array:
   r"""Computes softmax cross-entropy, $\ell_y = -\log p_y$.

@@ -11,6 +11,12 @@ from jax.typing import ArrayLike
 from lsjax.losses.inputs import floating, is_concrete, masked
 from lsjax.losses.logspace import weighted
 
+__all__ = [
+  "distillation",
+  "distillation_temperatures",
+  "tempered_cross_entropy",
+]
+
 
 def distillation(
   logits: ArrayLike,
