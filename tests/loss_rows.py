@@ -70,6 +70,10 @@ def mean_absolute_error(log_p, k):
   return np.abs(np.eye(log_p.shape[1])[k] - np.exp(log_p)).sum(-1) / 2
 
 
+def squared_error(log_p, k):
+  return ((np.eye(log_p.shape[1])[k] - np.exp(log_p)) ** 2).sum(-1)
+
+
 def reverse_cross_entropy(log_p, k, log_zero):
   return -np.exp(log_p) @ np.where(np.arange(log_p.shape[1]) == k, 0, log_zero)
 
@@ -128,6 +132,7 @@ ROWS = {
   "M and T": ("smeared_forward", {}, [{}]),
   "GCE": ("generalized_cross_entropy", {}, [{"q": q} for q in (0, 1e-30, 1e-6, 1e-2, 0.7, 1)]),
   "MAE": ("mean_absolute_error", {}, [{}]),
+  "MSE": ("squared_error", {}, [{}]),
   "SCE": (
     "symmetric_cross_entropy",
     {},

@@ -14,11 +14,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lsjax.losses.inputs import check_bounds, prepare
-from lsjax.losses.logspace import expm1_ratio, of_labels, pick, times
+from lsjax.losses.logspace import expm1_ratio, mass, of_labels, pick, times
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
   "generalized_cross_entropy",
   "mean_absolute_error",
+  "squared_error",
   "symmetric_cross_entropy",
   "normalized_cross_entropy",
   "active_passive",
@@ -98,6 +99,47 @@ def mean_absolute_error(
   """
   logits, labels, finish = prepare(logits, labels, where)
   return finish(of_labels(_complement, jax.nn.log_softmax(logits), labels))
+
+
+def squared_error(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | None = None) -> Array:
+  r"""Computes the squared error of the probabilities, $\sum_j (e_j - p_j)^2$.
+
+  e is the one-hot vector of the label. The loss is a proper score, known as Brier's, and bounded: a
+  wrong label pulls less on a network that is sure of another class than under cross-entropy, and
+  more than under the mean absolute error.
+
+  Args:
+    logits: Unnormalised log-probabilities, floating point of shape [..., L].
+    labels: Integers of shape [...] in [0, L), or distributions of shape [..., L].
+    where: Mask that broadcasts to [...], or None to include every example.
+
+  Returns:
+    Losses of shape [...], in [0, 2].
+
+  Raises:
+    TypeError: If the logits are not floating point.
+    ValueError: If the shapes of logits and labels do not agree, or if a concrete label is outside
+      its range.
+
+  References:
+    Ghosh et al., [Robust loss functions under label noise for deep neural
+    networks](https://arxiv.org/abs/1712.09482), 2017, section 3.
+
+  Examples:
+    >>> x, y = jnp.log(jnp.array([[0.25, 0.75]])), jnp.array([0])
+    >>> print(squared_error(x, y).round(4))  # 0.75^2 + 0.75^2
+    [1.125]
+  """
+  logits, labels, finish = prepare(logits, labels, where)
+  log_p = jax.nn.log_softmax(logits)
+  squares = jnp.exp(2 * log_p)
+
+  def of_label(log_of_label: Array) -> Array:
+    """(1 - p)^2 - p^2, to which the squares of all probabilities are added."""
+    return 1 - 2 * jnp.exp(log_of_label)
+
+  total = squares.sum(-1)
+  return finish(of_labels(of_label, log_p, labels) + mass(labels) * total)
 
 
 def symmetric_cross_entropy(

@@ -159,6 +159,13 @@ _ROWS = (
     program=Program("mean_absolute_error"),
   ),
   Method(
+    "squared_error",
+    r"Brier's score of the probabilities: $\sum_j (e_j - p_j)^2$.",
+    short="MSE",
+    variant="mse",
+    program=Program("squared_error"),
+  ),
+  Method(
     "symmetric_cross_entropy",
     r"Cross-entropy and its reverse: $\alpha\, \ell_y - \beta A\, (1 - p_y)$.",
     short="SCE",
