@@ -119,6 +119,21 @@ def test_a_run_from_before_there_were_digests(tmp_path):
   assert execution.train_and_evaluate(config, workdir)["status"] == "finished"
 
 
+def test_older_runs_on_data_that_is_redrawn_now(tmp_path):
+  """Their seeds shared training and test examples; a sweep would mix the two kinds in silence."""
+  config, workdir = config_lib.from_config_dict(conftest.small()), tmp_path / "run"
+  assert config.data.name in config_lib.REDRAWN
+  execution.train_and_evaluate(config, workdir)
+  assert execution.train_and_evaluate(config, workdir)["status"] == "finished"
+  content = files.read_json(workdir / "config.json")
+  del content["contents"]
+  files.write_json(workdir / "config.json", content)
+  with pytest.raises(
+    reading.WorkdirError, match="made by an older lsjax, in which all seeds of digi"
+  ):
+    execution.train_and_evaluate(config, workdir)
+
+
 def test_the_matrix_of_a_teacher_is_content_of_its_student(tmp_path):
   student, teacher = conftest.small(), conftest.small(**FILES["loss.matrix"])
   teacher.loss.matrix = str(tmp_path / "m.npy")

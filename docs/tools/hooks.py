@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-RESULTS = "results/digits"
+RESULTS = ("results/digits", "results/leaderboard_digits")
 METHODS = "<!-- table of methods -->"
 LINE = 84  # characters of code that fit beside the navigation
 
@@ -32,10 +32,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-  """Adds the pages at the top of the repository and the results on digits."""
+  """Adds the pages at the top of the repository and the reports on digits."""
   for page, source in PAGES.items():
     files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
-  for path in sorted((ROOT / RESULTS).rglob("*")):
+  for path in sorted(p for name in RESULTS for p in (ROOT / name).rglob("*")):
     if path.suffix in (".png", ".html", ".csv"):
       uri = path.relative_to(ROOT).as_posix()
       files.append(File.generated(config, uri, abs_src_path=str(path)))

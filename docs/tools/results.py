@@ -5,7 +5,8 @@ table in it, the columns to show and, if only some rows are shown, the values of
 
     <!-- results/digits table_a: loss; paper, CIFAR-10 | loss = CE, LS 0.1 -->
 
-The table `verdicts` has a row per claim. tests/test_docs.py checks that the pages are up to date.
+The table `verdicts` has a row per claim, the table `helps` a row per method. tests/test_docs.py
+checks that the pages are up to date.
 """
 
 import json
@@ -34,6 +35,29 @@ def verdicts(report: dict[str, Any]) -> dict[str, Any]:
   return {"id": "verdicts", "header": ["claim", "what it says", *settings], "rows": rows}
 
 
+def helps(report: dict[str, Any]) -> dict[str, Any]:
+  """Returns a table of the noises under which each method is told from cross-entropy."""
+  header: list[str] = ["loss"]
+  rows: list[list[str]] = []
+  for gains in [t for t in report["tables"] if t["id"] == "gains_by_noise"]:
+    columns = [heading.rsplit(", ", 1) for heading in gains["header"][1:]]
+    selections = list(dict.fromkeys(selection for _, selection in columns))
+    sides = (("better", 1), ("worse", -1))
+    header += [f"{side} than CE, {selection}" for selection in selections for side, _ in sides]
+    for label, *cells in gains["rows"]:
+      row = [label]
+      for selection in selections:
+        for _, sign in sides:
+          told = [
+            noise
+            for (noise, at), cell in zip(columns, cells, strict=True)
+            if at == selection and cell["bold"] and sign * cell["mean"] > 0
+          ]
+          row.append(", ".join(told) or "-")
+      rows.append(row)
+  return {"id": "helps", "header": header, "rows": rows}
+
+
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   """Returns a table of a report in Markdown, with some columns and rows.
 
@@ -44,7 +68,7 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
     wanted: "heading = value, value"; None for all rows.
   """
   report = json.loads((ROOT / name / "report.json").read_text())
-  (found,) = [t for t in [verdicts(report), *report["tables"]] if t["id"] == id]
+  (found,) = [t for t in [verdicts(report), helps(report), *report["tables"]] if t["id"] == id]
   header = found["header"]
   rows = [[e["text"] if isinstance(e, dict) else e for e in row] for row in found["rows"]]
   if wanted:

@@ -132,7 +132,9 @@ def _summary_json(s: Summary) -> dict[str, Any]:
 def _table_json(table: Table) -> dict[str, Any]:
   rows = [
     [
-      {"text": str(entry), **_summary_json(entry.summary)} if isinstance(entry, Number) else entry
+      {"text": str(entry), "bold": entry.bold, **_summary_json(entry.summary)}
+      if isinstance(entry, Number)
+      else entry
       for entry in row
     ]
     for row in table.rows

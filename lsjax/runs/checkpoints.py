@@ -98,7 +98,7 @@ class Checkpoints:
       self._check_space(state)
       self._manager.save(
         at_step,
-        args=ocp.args.StandardSave(_fields(state)),
+        args=ocp.args.StandardSave(_saved(state)),
         custom_metadata=integrity.seal(state, facts or {}),
       )
 
@@ -128,10 +128,11 @@ class Checkpoints:
 
     with self._reading(at_step):
       seal = self._seal(at_step)
-      fields = self._manager.restore(
-        at_step, args=ocp.args.StandardRestore(_fields(jax.tree.map(shape, template)))
+      saved = self._manager.restore(
+        at_step, args=ocp.args.StandardRestore(_saved(jax.tree.map(shape, template)))
       )
-      state = dataclasses.replace(template, **fields)
+      is_state = isinstance(template, step.TrainState)
+      state = dataclasses.replace(template, **saved) if is_state else saved
       if seal is not None and integrity.arrays_sha256(state) != seal[1]:
         raise ValueError("its arrays are not those that were saved")
     if seal is None and distributed.is_first_process():
@@ -263,11 +264,13 @@ class Checkpoints:
       raise CheckpointError(f"{self.directory} cannot be written ({one_line(error)})") from error
 
 
-def _fields(state: step.TrainState) -> dict[str, Any]:
-  """Returns the fields of a state by name as they are saved.
+def _saved(state: Any) -> Any:
+  """Returns what is saved of a state, its fields by name; another tree is saved as it is.
 
   An empty memory is left out: it is not in the checkpoints of versions that had none.
   """
+  if not isinstance(state, step.TrainState):
+    return state
   fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
   return {name: value for name, value in fields.items() if name != "memory" or value}
 

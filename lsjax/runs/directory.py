@@ -32,7 +32,8 @@ def finished_result(
 
   Raises:
     WorkdirError: if another config made the directory, naming the fields that differ, if
-      config.json or result.json is damaged, or if a file that the run reads has changed since.
+      config.json or result.json is damaged, if a file that the run reads has changed since, or if
+      the run is of a version that drew its data otherwise.
   """
   workdir = files.path(workdir)
   config_hash = config_lib.config_hash(config)
@@ -49,6 +50,11 @@ def finished_result(
   ]
   if differing:
     raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
+  if config.data.name in config_lib.REDRAWN and "contents" not in begun:
+    raise WorkdirError(
+      f"{workdir} was made by an older lsjax, in which all seeds of {config.data.name} had "
+      "the same training and test examples; choose another --workdir"
+    )
   result = reading.result_json(workdir, config_hash)
   for file in (begun, result or {}):
     contents.check(workdir, config, file.get("contents", {}))
