@@ -241,7 +241,7 @@ _ROWS = (
   Method(
     "volume_minimization",
     r"Forward correction by a T that is trained with the network and kept small in volume: "
-    r"$-\log (p^\top T)_y + \lambda \log |\det T|$.",
+    r"$-\log (p^\top T)_y + \lambda \log \lvert \det T \rvert$.",
     short="VolMinNet",
     variant="volminnet",
     parameters={"volume": Parameter(1e-4)},

@@ -17,7 +17,7 @@ class Number:
     signed: whether it is a difference, which is shown with its sign and interval; otherwise it is
       shown with its standard deviation.
     note: what else the cell says, such as "1 of 5 diverged".
-    bold: whether it is printed in bold.
+    bold: whether it is printed in bold: the best of its group or, if signed, told from 0.
     shows_n: whether the cell says n, because it differs from that of the other cells.
   """
 
@@ -79,7 +79,11 @@ class Table:
       words.append("± is the standard deviation over seeds")
     if any(x.summary.n > 1 and x.signed for x in numbers):
       words.append("[ ] is the 95 % t interval of the difference paired by seed")
-    if any(x.bold for x in numbers):
+    if any(x.bold and x.signed for x in numbers):
+      words.append(
+        "bold: told from 0 (paired t test at 5 %, corrected for the number of cells of the column)"
+      )
+    if any(x.bold and not x.signed for x in numbers):
       words.append(
         "bold: the best of its group and what cannot be told from it (paired t test at 5 %, "
         "corrected for the number of cells)"
