@@ -15,14 +15,22 @@ A matrix T[true, noisy] has a row per true class. An `Estimate` is a matrix toge
 of the true classes, which say how often a label is wrong; `from_labels` adds the shares to a
 matrix. `bootstrap` says how sure an estimate is. `temperature` calibrates logits before.
 
+With T, noisy labels tell more: `clean_accuracy`, `clean_loss` and `clean_calibration_error` what
+predictions are worth on clean labels, `true_probabilities` and `suspects` which labels are probably
+wrong. `to_check` chooses a few labels for a person to check, from which `checked_mean` makes
+intervals that hold whatever the network predicts.
+
 Functions compute on the host in float64 (the search of `triples` in float32), leave their arguments
 as they are, and raise ValueError with one line that names the argument.
 """
 
+from lsjax.estimate.checked import Sample, checked_mean, to_check
+from lsjax.estimate.clean import Interval, clean_accuracy, clean_calibration_error, clean_loss
 from lsjax.estimate.crowd import CrowdEstimate, votes
 from lsjax.estimate.neighbours import ConsensusEstimate, fit_triples, hoc, triples
 from lsjax.estimate.posteriors import ConfidentJoint, anchor, confident_joint, dual_t, glc
 from lsjax.estimate.rates import Estimate, from_labels, prior, rate
+from lsjax.estimate.suspects import Suspects, suspects, true_probabilities
 from lsjax.estimate.uncertainty import Intervals, bootstrap, temperature
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
@@ -44,4 +52,14 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
   "bootstrap",
   "Intervals",
   "temperature",
+  "clean_accuracy",
+  "clean_loss",
+  "clean_calibration_error",
+  "Interval",
+  "true_probabilities",
+  "suspects",
+  "Suspects",
+  "to_check",
+  "checked_mean",
+  "Sample",
 ]
