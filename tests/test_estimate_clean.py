@@ -87,6 +87,19 @@ def test_calibration_error():
     assert limits[0] <= found <= limits[1]
 
 
+def test_noise_alone_is_no_calibration_error():
+  """With few examples: the mean gap of the bins, which are noisy, is far from 0; the estimate not."""
+  rng, estimates, gaps = np.random.default_rng(8), [], []
+  for _ in range(60):
+    p, _, noisy = world(rng, 400, T3)
+    estimates.append(estimate.clean_calibration_error(p, noisy, T3))
+    inverse = np.linalg.inv(T3)
+    bins = np.minimum((p.max(1) * 15).astype(int), 14)
+    gap = p.max(1) - inverse[noisy, p.argmax(1)]
+    gaps.append(sum(abs(gap[bins == k].sum()) for k in range(15)) / 400)
+  assert np.mean(estimates) < 0.6 * np.mean(gaps)
+
+
 def test_true_probabilities_are_found_again():
   rng = np.random.default_rng(4)
   p = rng.dirichlet(np.ones(3), 200)
@@ -146,9 +159,16 @@ def test_samples_have_their_chances():
   assert chances[49] > 2 * chances.min()
 
 
-@pytest.mark.parametrize("bias", [0.0, 0.2])
+PREDICTIONS = {
+  "right": lambda chance: chance,
+  "too high": lambda chance: np.clip(chance + 0.2, 0, 1),
+  "too sure": lambda chance: np.where(chance > 0.3, np.sqrt(chance), chance**2),
+}
+
+
+@pytest.mark.parametrize("kind", PREDICTIONS)
 @pytest.mark.parametrize("random_share", [0.5, 1.0])
-def test_checked_intervals_cover_whatever_the_predictions_are(bias, random_share):
+def test_checked_intervals_cover_whatever_the_predictions_are(kind, random_share):
   """95 % intervals of 100 checked examples in 400 repetitions: at most 36 misses, which a valid
   interval exceeds with a chance below 0.1 %."""
   rng = np.random.default_rng(7)
@@ -156,7 +176,7 @@ def test_checked_intervals_cover_whatever_the_predictions_are(bias, random_share
   for seed in range(400):
     chance = rng.beta(0.4, 1.6, 3000)
     wrong = rng.uniform(size=3000) < chance
-    predicted = np.clip(chance + bias, 0, 1)
+    predicted = PREDICTIONS[kind](chance)
     sample = estimate.to_check(predicted, 100, seed=seed, random_share=random_share)
     found = estimate.checked_mean(predicted, sample, wrong[sample.indices])
     missed += not found.low <= wrong.mean() <= found.high
