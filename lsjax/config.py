@@ -19,6 +19,7 @@ from lsjax import methods, validation
 from lsjax.sections import (  # noqa: F401 (re-exported)
   LATER,
   METHOD_SECTIONS,
+  OWN,
   REDRAWN,
   STREAMED,
   Checkpoint,
@@ -197,6 +198,7 @@ def _rules(c: Config) -> Iterator[Rule]:
   method = methods.METHODS[loss.name]
   corrects = method.needs == "transition"
   yield c.data.name == "npz" and not c.data.path, "data.path", f"data.name=npz {needs_path} a file"
+  yield from _own_data_rules(c)
   for name in ("cluster_std", "points"):
     is_changed = getattr(c.data, name) != getattr(Data(), name)
     why = f"is for data.name=gaussians alone; leave it at {getattr(Data(), name)}"
@@ -207,7 +209,7 @@ def _rules(c: Config) -> Iterator[Rule]:
     f"noise.kind=file {needs_path} a transition matrix",
   )
   yield (
-    noise.kind == "given" and not noise.labels,
+    noise.kind == "given" and not noise.labels and c.data.name not in OWN,
     "noise.labels",
     "noise.kind=given needs the name of the noisy labels",
   )
@@ -278,6 +280,41 @@ def _rules(c: Config) -> Iterator[Rule]:
   )
 
 
+def _own_data_rules(c: Config) -> Iterator[Rule]:
+  """Yields the rules about a user's table or folder of images."""
+  data, name = c.data, c.data.name
+  yield name in OWN and not data.path, "data.path", f"data.name={name} needs its path"
+  yield name == "table" and not data.label, "data.label", "names the column of labels to train on"
+  columns: dict[str, str] = {}
+  for field in ("label", "true_label", "id", "image"):
+    column = getattr(data, field)
+    yield bool(column) and name != "table", f"data.{field}", "is for data.name=table alone"
+    why = f"is the column of data.{columns.get(column)} already"
+    yield bool(column) and column in columns, f"data.{field}", why
+    columns[column] = field
+  for field in ("test_path", "test_share"):
+    is_set = getattr(data, field) != getattr(Data(), field)
+    why = "is for data.name=table or folder, which may have a test part of their own"
+    yield is_set and name not in OWN, f"data.{field}", why
+  is_idle = bool(data.test_path) and data.test_share != Data().test_share
+  yield is_idle, "data.test_share", "does nothing, since data.test_path names what to test on"
+  why = f"must stay empty: the given labels of data.name={name} are those of "
+  why += "data.label" if name == "table" else "its directories"
+  yield name in OWN and bool(c.noise.labels), "noise.labels", why
+
+
+def given_labels(c: Config) -> str:
+  """Returns the name of the noisy labels that the data must contain; empty if they are drawn."""
+  if c.noise.kind != "given":
+    return ""
+  return {"table": c.data.label, "folder": "folder"}.get(c.data.name, c.noise.labels)
+
+
+def is_redrawn(data: Data) -> bool:
+  """Returns whether seed.data chooses which examples, or points, are trained on and tested on."""
+  return data.name in REDRAWN and not data.test_path
+
+
 def _streamed_rules(c: Config) -> Iterator[Rule]:
   """Yields the rules about what streamed data cannot do."""
   why = f"data.name={c.data.name} is streamed, which does not allow this"
@@ -308,7 +345,7 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
       f"must be {held_out}, {of_teacher}",
     )
     yield (
-      (held_out > 0 or student.data.name in REDRAWN) and student.seed.data != seed,
+      (held_out > 0 or is_redrawn(student.data)) and student.seed.data != seed,
       "seed.data",
       f"must be {seed}, {of_teacher}: it chooses the examples to train on",
     )

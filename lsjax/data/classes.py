@@ -76,14 +76,16 @@ def listed(names: Sequence[object]) -> str:
   return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
 
 
-def check(labels: np.ndarray, classes: Sequence[Name], what: str, rows: np.ndarray) -> list[str]:
+def check(
+  labels: np.ndarray, classes: Sequence[Name], what: str, rows: np.ndarray | None = None
+) -> list[str]:
   """Checks that labels are enough to learn from, and says what is odd.
 
   Args:
     labels: the labels of all rows that have one, integers [N].
     classes: the names of the classes.
     what: where the labels are, such as "column 'species'".
-    rows: the row of each label, [N].
+    rows: the row of each label, [N]; None where labels are no column, so that they are no quantity.
 
   Returns:
     Remarks, a sentence each.
@@ -100,15 +102,9 @@ def check(labels: np.ndarray, classes: Sequence[Name], what: str, rows: np.ndarr
   present = [name for name, count in zip(classes, counts) if count]
   if len(present) < 2:
     raise ValueError(f"{what} holds one class, {present[0]!r}; at least two are needed")
-  many = f"{what} holds {len(present)} different values in {len(labels)} examples"
-  if any(isinstance(name, float) for name in present) and len(present) > _MOST_FRACTIONS:
-    at = next(i for i, label in enumerate(labels) if isinstance(classes[label], float))
-    value = classes[labels[at]]
-    raise ValueError(f"{many}, such as {value!r} in row {rows[at]}: a quantity is no class")
-  if len(present) > min(MOST_CLASSES, len(labels) / 2):
-    value = classes[labels[0]]
-    raise ValueError(f"{many}, such as {value!r} in row {rows[0]}: is it a number or an id?")
   remarks = []
+  if rows is not None:
+    _check_column(labels, classes, f"{what} holds {len(present)} different values", rows)
   if alone := [name for name, count in zip(classes, counts) if count == 1]:
     remarks.append(f"{what}: {len(alone)} classes have a single example ({listed(alone)})")
   alike = collections.defaultdict(list)
@@ -117,3 +113,20 @@ def check(labels: np.ndarray, classes: Sequence[Name], what: str, rows: np.ndarr
   if twins := [names for names in alike.values() if len(names) > 1]:
     remarks.append(f"{what}: {listed(twins[0])} differ in case or spaces alone, and are classes")
   return remarks
+
+
+def _check_column(
+  labels: np.ndarray, classes: Sequence[Name], many: str, rows: np.ndarray
+) -> None:
+  """Raises ValueError if a column of labels looks like a quantity or an id."""
+  many, values = f"{many} in {len(labels)} examples", np.unique(labels)
+  fractions = np.array([isinstance(name, float) for name in classes])[labels]
+  if fractions.any() and len(values) > _MOST_FRACTIONS:
+    at = int(fractions.argmax())
+    raise ValueError(
+      f"{many}, such as {classes[labels[at]]!r} in row {rows[at]}: a quantity is no class"
+    )
+  if len(values) > min(MOST_CLASSES, len(labels) / 2):
+    raise ValueError(
+      f"{many}, such as {classes[labels[0]]!r} in row {rows[0]}: is it a number or an id?"
+    )

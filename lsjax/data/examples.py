@@ -86,6 +86,7 @@ def to_dataset(
       )
   else:
     test_labels = test.labels if test.true_labels is None else test.true_labels
+    notes += [f"test data: {note}" for note in test.notes]
   names: tuple[str, ...] = ()
   normalization = None
   if examples.images is not None:
@@ -132,5 +133,5 @@ def check_test(test: Examples, classes: tuple[Name, ...], what: str) -> None:
   if (labels == -2).any():
     at = int((labels == -2).argmax())
     raise ValueError(
-      f"{what} of {test.ids[at]!s} is none of the training classes ({classes_lib.listed(classes)})"
+      f"{what} of example {test.ids[at]} is none of the training classes ({classes_lib.listed(classes)})"
     )

@@ -1,5 +1,6 @@
 """A folder with a directory of images for each class, as labelled examples."""
 
+import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -60,7 +61,7 @@ def load(section: config_lib.Data, *, given: bool, seed: int) -> Dataset:
   made = examples_lib.to_dataset(
     train, test, name=LABELS, given=given, share=section.test_share, seed=seed
   )
-  return made.with_notes(notes)
+  return dataclasses.replace(made, notes=(*made.notes, *notes))
 
 
 def files(path: str) -> list[tuple[str, pathlib.Path]]:
@@ -121,7 +122,7 @@ def _listed(root: pathlib.Path, part: str) -> tuple[list[tuple[str, str]], list[
       if pathlib.PurePath(entry.name).suffix.lower() not in images.SUFFIXES:
         others.append(name)
         continue
-      if entry.is_symlink():
+      if entry.is_symlink() or not entry.is_file():
         images.inside(root, name)
       found.append((directory.name, name))
     if len(found) == before:
@@ -145,9 +146,8 @@ def _read(
   classes = train.classes if train else classes_lib.ordered(label for label, _ in found)
   index = {label: i for i, label in enumerate(classes)}
   labels = np.array([index.get(label, -2) for label, _ in found], np.int32)
-  rows = np.arange(len(found))
   if train is None:
-    notes += classes_lib.check(labels, classes, part or "the folder", rows)
+    notes += classes_lib.check(labels, classes, part or "the folder")
   pictures = None
   if (labels >= 0).all():
     pictures = images.read([root / name for name in names], size)

@@ -23,6 +23,7 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 # but what is empty or not a number: NA and None are names of classes.
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>")
 _EMPTY = ("", "NaN", "nan")
+_NAMELESS = "Unnamed: "  # as pandas calls them
 
 
 def read_table(
@@ -100,7 +101,7 @@ def image_files(path: str, column: str) -> list[tuple[str, pathlib.Path]]:
     ValueError: one line, if the table cannot be read.
   """
   frame = _file(pathlib.Path(path), config_lib.Data(image=column))
-  _check_columns(frame, [column])
+  _check_columns(list(frame.columns), [column])
   names = sorted(set(frame[column].dropna().map(str)))
   return [(name, pathlib.Path(path).parent / name) for name in names]
 
@@ -151,7 +152,7 @@ def _check_lines(path: pathlib.Path, separator: str) -> list[str]:
   with path.open(encoding="utf-8-sig", newline="") as file:
     rows = csv.reader(_plain(file), delimiter=separator)
     try:
-      header = next(rows, [])
+      header = [name.strip() or f"{_NAMELESS}{i}" for i, name in enumerate(next(rows, []))]
       if not header:
         raise ValueError("is empty: a header with the names of columns is needed")
       first, count = 1, 0
@@ -166,6 +167,7 @@ def _check_lines(path: pathlib.Path, separator: str) -> list[str]:
       raise ValueError(f"line {rows.line_num} cannot be read ({error})") from None
     except UnicodeDecodeError:
       raise ValueError(f"line {_undecoded(path)} is not UTF-8; save the file as UTF-8") from None
+  _check_columns(header, [])
   if not count:
     raise ValueError("holds a header and no rows")
   other = next((s for s in ";\t," if s in header[0]), None) if len(header) == 1 else None
@@ -194,8 +196,7 @@ def _undecoded(path: pathlib.Path) -> int:
   return 1
 
 
-def _check_columns(frame: Any, wanted: Sequence[str]) -> None:
-  names = list(frame.columns)
+def _check_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
   if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
     raise ValueError(f"has two columns {twice[0]!r}")
   for name in wanted:
@@ -223,14 +224,14 @@ def _examples(
   if section.id in frame.index.names:
     frame = frame.reset_index(section.id)
   frame = frame.reset_index(drop=True)
-  frame.columns = [str(name).strip() if name is not None else "" for name in frame.columns]
+  frame.columns = [str(name).strip() for name in frame.columns]
   true_label = section.true_label
   if is_test and true_label not in frame.columns:
     true_label = ""  # clean labels may be the only ones
   elif is_test and true_label and section.label not in frame.columns:
     frame[section.label] = frame[true_label]
   special = [name for name in (section.label, true_label, section.id, section.image) if name]
-  _check_columns(frame, special)
+  _check_columns(list(frame.columns), special)
   coded = classes_lib.coded(frame[section.label], section.label)
   true = classes_lib.coded(frame[true_label], true_label) if true_label else None
   used = true if is_test and true is not None else coded
@@ -251,7 +252,7 @@ def _examples(
   ids = _ids(frame[section.id], section.id) if section.id else rows
   pictures = _images(frame[section.image], section, directory) if section.image else None
   others = [name for name in frame.columns if name not in special and name != section.true_label]
-  if nameless := [name for name in others if not name or name.startswith("Unnamed: ")]:
+  if nameless := [name for name in others if not name or name.startswith(_NAMELESS)]:
     others = [name for name in others if name not in nameless]
     notes.append("columns without a name, such as row numbers, are left out")
   if pictures is None and not others:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lsjax import config as config_lib
 from lsjax import data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
@@ -70,7 +71,7 @@ class Runner:
       for run in runs:
         if run_directory.finished_result(run.config, run.workdir) is None:
           start = run_directory.latest_step(run.workdir)
-          key = (start, plan.pack_key(run.config), setup.given_labels(run.config))
+          key = (start, plan.pack_key(run.config), config_lib.given_labels(run.config))
           groups.setdefault(key, []).append(run)
       if not groups:
         return
@@ -107,8 +108,9 @@ class Runner:
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
-    given, seed = setup.given_labels(run.config), plan.dataset_seed(run.config)
-    content = contents.digests_of(run.config).get("data.path")
+    given, seed = config_lib.given_labels(run.config), plan.dataset_seed(run.config)
+    digests = contents.digests_of(run.config)
+    content = [digests.get(field) for field in ("data.path", "data.test_path")]
     key = (run.config.data, given, seed, content)
     if self._dataset is None or self._dataset[0] != key:
       self._dataset = (key, setup.load_dataset(run.config))
