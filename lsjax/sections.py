@@ -73,6 +73,11 @@ class Data:
   test_path: str = ""  # a table or folder with clean labels to test on, as data.path is
   test_share: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2  # without one
 
+  @property
+  def is_redrawn(self) -> bool:
+    """Whether seed.data chooses which examples, or points, are trained on and tested on."""
+    return self.name in REDRAWN and not self.test_path
+
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
@@ -227,3 +232,10 @@ class Config:
   seed: Seeds = Seeds()
   teacher: Teacher | None = None
   student: Student | None = None
+
+  @property
+  def given_labels(self) -> str:
+    """The name of the noisy labels that the data must contain; empty if they are drawn."""
+    if self.noise.kind != "given":
+      return ""
+    return {"table": self.data.label, "folder": "folder"}.get(self.data.name, self.noise.labels)

@@ -115,9 +115,7 @@ def check(
   return remarks
 
 
-def _check_column(
-  labels: np.ndarray, classes: Sequence[Name], many: str, rows: np.ndarray
-) -> None:
+def _check_column(labels: np.ndarray, classes: Sequence[Name], many: str, rows: np.ndarray) -> None:
   """Raises ValueError if a column of labels looks like a quantity or an id."""
   many, values = f"{many} in {len(labels)} examples", np.unique(labels)
   fractions = np.array([isinstance(name, float) for name in classes])[labels]

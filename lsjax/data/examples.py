@@ -1,4 +1,4 @@
-"""Labelled examples from a table or a folder of images, and the data set that a run makes of them."""
+"""Labelled examples from a table or a folder of images, and the data set made of them."""
 
 import dataclasses
 from typing import Any
@@ -74,7 +74,9 @@ def to_dataset(
   train_rows = np.arange(len(examples))
   test_is_noisy = False
   if test is None:
-    order = np.random.RandomState(seed).permutation(len(examples))  # NumPy never changes its numbers
+    order = np.random.RandomState(seed).permutation(
+      len(examples)
+    )  # NumPy never changes its numbers
     held_out = min(max(1, round(share * len(order))), len(order) - 1)
     train_rows, test_rows = np.sort(order[held_out:]), np.sort(order[:held_out])
     test_labels = (examples.labels if true is None else true)[test_rows]
@@ -132,6 +134,5 @@ def check_test(test: Examples, classes: tuple[Name, ...], what: str) -> None:
     raise ValueError("holds no example with a label to test on")
   if (labels == -2).any():
     at = int((labels == -2).argmax())
-    raise ValueError(
-      f"{what} of example {test.ids[at]} is none of the training classes ({classes_lib.listed(classes)})"
-    )
+    known = classes_lib.listed(classes)
+    raise ValueError(f"{what} of example {test.ids[at]} is none of the training classes ({known})")

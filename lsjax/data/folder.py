@@ -135,9 +135,7 @@ def _listed(root: pathlib.Path, part: str) -> tuple[list[tuple[str, str]], list[
   return found, notes
 
 
-def _read(
-  root: pathlib.Path, size: int, part: str = "", train: Examples | None = None
-) -> Examples:
+def _read(root: pathlib.Path, size: int, part: str = "", train: Examples | None = None) -> Examples:
   """Reads the images of a part; those to test on are compared with the training ones."""
   found, notes = _listed(root, part)
   if not found:

@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lsjax import config as config_lib
 from lsjax import data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
@@ -71,7 +70,7 @@ class Runner:
       for run in runs:
         if run_directory.finished_result(run.config, run.workdir) is None:
           start = run_directory.latest_step(run.workdir)
-          key = (start, plan.pack_key(run.config), config_lib.given_labels(run.config))
+          key = (start, plan.pack_key(run.config), run.config.given_labels)
           groups.setdefault(key, []).append(run)
       if not groups:
         return
@@ -108,7 +107,7 @@ class Runner:
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
-    given, seed = config_lib.given_labels(run.config), plan.dataset_seed(run.config)
+    given, seed = run.config.given_labels, plan.dataset_seed(run.config)
     digests = contents.digests_of(run.config)
     content = [digests.get(field) for field in ("data.path", "data.test_path")]
     key = (run.config.data, given, seed, content)

@@ -19,7 +19,7 @@ def load_dataset(config: config_lib.Config) -> data.Dataset:
     ConfigError: one line, for data that cannot be read or lacks the labels that are asked for, and
       for labels that are no classes.
   """
-  section, given = config.data, config_lib.given_labels(config)
+  section, given = config.data, config.given_labels
   field = "path" if section.name in ("npz", *config_lib.OWN) else "data_dir"
   source = f"data.{field}", getattr(section, field)
   with naming(*source):

@@ -166,9 +166,7 @@ def prepare(
   noise_config, seed = _noise_of(config, teachers)
   images = dataset.train_images
   moments = dataset.normalization or data.moments(images)
-  noisy_labels = _noisy_labels(
-    noise_config, config_lib.given_labels(config), seed, dataset, moments
-  )
+  noisy_labels = _noisy_labels(noise_config, config.given_labels, seed, dataset, moments)
   splits = splits_lib.make(config, dataset, noisy_labels)
   mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
