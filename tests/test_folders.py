@@ -298,6 +298,17 @@ def test_images_are_content_of_their_run(tmp_path):
   assert other != first
   (root / "dark/3.png").rename(root / "light/3.png")
   assert contents.digests_of(moved) not in (first, other)
+  before = contents.digests_of(moved)
+  (root / "light").rename(root / "white")  # the same images in the same order
+  assert contents.digests_of(moved) != before
+
+
+def test_images_to_test_on_are_content_of_their_run(tmp_path):
+  fill(tmp_path / "train")
+  fill(tmp_path / "test")
+  first = contents.digests_of(config(tmp_path))
+  save(tmp_path / "test/dark/3.png", 99)
+  assert contents.digests_of(config(tmp_path)) != first
 
 
 def test_rules(tmp_path):

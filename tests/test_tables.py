@@ -340,6 +340,20 @@ def test_a_share_is_held_out_by_the_data_seed(tmp_path):
   np.testing.assert_allclose(std, first.train_images.std(0, dtype=float), rtol=1e-6)
 
 
+def test_categories_are_not_divided_by_their_deviation(tmp_path):
+  colour = ["red"] * 25 + ["blue"] * 20 + [None] * 5
+  made = load(tmp_path, frame(50, colour=colour, age=[None, 3.0, *[1.0, 2.0] * 24]))
+  mean, std = map(np.array, made.normalization)
+  names = np.array(made.feature_names)
+  is_number = np.isin(names, ["size", "age"])
+  np.testing.assert_array_equal(mean[~is_number], 0)
+  np.testing.assert_array_equal(std[~is_number], 1)
+  np.testing.assert_allclose(mean[is_number], made.train_images[:, is_number].mean(0), rtol=1e-5)
+  assert set(names[~is_number]) <= {
+    *("missingindicator_age", "colour_red", "colour_blue", "colour_nan")
+  }
+
+
 def test_what_the_test_labels_are(tmp_path):
   """Those of the labels to train on are noisy, true ones and those of another file are clean."""
   table = frame(true=["cat", "dog"] * 9 + ["dog", "dog"])
