@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn import datasets
 
 from lsjax import config as config_lib
-from lsjax import data, files
+from lsjax import data, extras, files
 from lsjax.data import features
 from lsjax.reports import captions, results, summary
 from lsjax.runs import contents, execution, loading, reading
@@ -322,6 +322,23 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     data.read_table(frame(), label="kind").inputs()
   with pytest.raises(ValueError, match=r"mine\.csv: takes .* in memory, more than"):
     data.read_table(csv(tmp_path, frame()), label="kind")
+  monkeypatch.setattr("lsjax.data.images.MOST_BYTES", 200_000)
+  path = csv(tmp_path, frame(10_000), "equal.parquet")
+  pd.DataFrame(dict.fromkeys("abcdefgh", [0] * 10_000)).to_parquet(path)
+  assert path.stat().st_size < 200_000
+  with pytest.raises(ValueError, match=r"equal\.parquet: takes .* leave out columns or rows"):
+    data.read_table(path, label="a")
+
+
+@pytest.mark.parametrize(("package", "name"), [("pandas", "a.csv"), ("pyarrow", "a.parquet")])
+def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, package, name):
+  path = csv(tmp_path, frame(), name)
+  monkeypatch.setitem(sys.modules, package, None)
+  with pytest.raises(ModuleNotFoundError) as caught:
+    data.read_table(path, label="kind")
+  assert extras.hint(caught.value) == (
+    f"{package} is not installed; pip install 'lsjax[tables]' installs it"
+  )
 
 
 def test_a_share_is_held_out_by_the_data_seed(tmp_path):

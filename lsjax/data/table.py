@@ -121,8 +121,10 @@ def _file(path: pathlib.Path, section: config_lib.Data) -> Any:
   try:
     images.check_memory(path.stat().st_size, "data.name=npz reads larger data")
     if suffix == ".parquet":
-      import pyarrow  # noqa: F401 (so that the command names the extra if it is missing)
+      from pyarrow import parquet
 
+      facts = parquet.read_metadata(path)  # a small file may hold many equal values
+      images.check_memory(8 * facts.num_rows * facts.num_columns, "leave out columns or rows")
       return pd.read_parquet(path, engine="pyarrow")
     separator = _SEPARATORS[suffix]
     header = _check_lines(path, separator)
