@@ -15,10 +15,12 @@ from typing import Any
 
 import ml_collections
 
-from lsjax import methods, validation
+from lsjax import rules, validation
+from lsjax.rules import Rule
 from lsjax.sections import (  # noqa: F401 (re-exported)
   LATER,
   METHOD_SECTIONS,
+  OWN,
   REDRAWN,
   STREAMED,
   Checkpoint,
@@ -149,7 +151,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Config:
   if isinstance(config, ml_collections.ConfigDict):
     config = config.to_dict()
   result: Config = validation.build(Config, config)
-  _apply_rules(result, _rules(result))
+  _apply(result, rules.of(result))
   if (result.teacher is None) != (result.student is None):
     absent = "teacher" if result.teacher is None else "student"
     raise ConfigError(absent, why="is missing; teacher and student come together")
@@ -161,7 +163,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Config:
     return dataclasses.replace(result, teacher=teacher)
   teacher_config = teacher_run(result)
   try:
-    _apply_rules(teacher_config, _rules(teacher_config))
+    _apply(teacher_config, rules.of(teacher_config))
   except ConfigError as error:
     raise in_teacher(error) from None
   check_against_teacher(result, teacher_config)
@@ -177,116 +179,14 @@ def check_overrides(config: Config, overrides: Iterable[str]) -> None:
       raise ConfigError(name, why="does nothing, since teacher.workdir names a finished run")
 
 
-# A rule is (is it broken?, the field to blame, what is allowed).
-Rule = tuple[bool, str, str]
-
-
-def _apply_rules(config: Config, rules: Iterable[Rule]) -> None:
+def _apply(config: Config, broken: Iterable[Rule]) -> None:
   """Raises `ConfigError` for the first rule that is broken."""
-  for is_broken, path, why in rules:
+  for is_broken, path, why in broken:
     if is_broken:
       value: Any = config
       for name in path.split("."):
         value = getattr(value, name)
       raise ConfigError(path, value, why)
-
-
-def _rules(c: Config) -> Iterator[Rule]:
-  """Yields the rules about fields that are right alone and wrong together."""
-  loss, noise, optim, needs_path = c.loss, c.noise, c.optim, "needs the path of"
-  method = methods.METHODS[loss.name]
-  corrects = method.needs == "transition"
-  yield c.data.name == "npz" and not c.data.path, "data.path", f"data.name=npz {needs_path} a file"
-  for name in ("cluster_std", "points"):
-    is_changed = getattr(c.data, name) != getattr(Data(), name)
-    why = f"is for data.name=gaussians alone; leave it at {getattr(Data(), name)}"
-    yield is_changed and c.data.name != "gaussians", f"data.{name}", why
-  yield (
-    noise.kind == "file" and not noise.path,
-    "noise.path",
-    f"noise.kind=file {needs_path} a transition matrix",
-  )
-  yield (
-    noise.kind == "given" and not noise.labels,
-    "noise.labels",
-    "noise.kind=given needs the name of the noisy labels",
-  )
-  yield (
-    noise.kind == "symmetric" and noise.rate == 1 and noise.includes_own_class,
-    "noise.rate",
-    "must be below 1 with includes_own_class, or the labels hold nothing",
-  )
-  yield (
-    corrects and loss.transition == "file" and not loss.transition_path,
-    "loss.transition_path",
-    f"loss.transition=file {needs_path} a matrix",
-  )
-  if corrects and loss.transition == "noise":
-    why = "needs label noise, but"
-    yield noise.kind == "none", "loss.transition", f"{why} noise.kind=none"
-    is_clean = c.student is not None and c.student.noise == "none"
-    yield is_clean, "loss.transition", f"{why} student.noise=none"
-  yield (
-    method.invertible and loss.transition == "alpha" and loss.alpha == 1,
-    "loss.alpha",
-    "backward correction inverts a matrix: alpha must be below 1",
-  )
-  if corrects and loss.transition == "estimated":
-    why = "needs a first run to estimate from: the sections teacher and student"
-    yield c.teacher is None, "loss.transition", why
-    yield c.noise.kind == "none", "loss.transition", "needs label noise, but noise.kind=none"
-  for name, section in METHOD_SECTIONS.items():
-    for field in validation.hints(section):
-      default = getattr(section(), field)
-      is_changed = getattr(getattr(loss, name), field) != default
-      why = f"must stay {default} unless loss.name={name}"
-      yield is_changed and loss.name != name, f"loss.{name}.{field}", why
-  own = parameters_of(loss)
-  yield (
-    own.get("full", 1) < own.get("start", 0),
-    f"loss.{loss.name}.full",
-    f"must be at least start, {own.get('start')}",
-  )
-  yield (
-    c.data.name in STREAMED and bool(program_of(loss).memory),
-    "loss.name",
-    f"keeps an array for each example, and data.name={c.data.name} is streamed",
-  )
-  yield (
-    method.needs == "matrix" and not loss.matrix,
-    "loss.matrix",
-    f"loss.name={loss.name} {needs_path} a matrix",
-  )
-  yield (
-    0 < optim.polynomial_steps <= optim.warmup_steps,
-    "optim.polynomial_steps",
-    f"must be 0 or above the {optim.warmup_steps} warm-up steps",
-  )
-  if c.data.name in STREAMED:
-    yield from _streamed_rules(c)
-  boundaries = list(optim.boundaries)
-  yield boundaries != sorted(set(boundaries)), "optim.boundaries", "must increase strictly"
-  yield (
-    c.train.num_steps * c.train.batch_size >= 2**31,
-    "train.num_steps",
-    "num_steps * batch_size must stay below 2^31",
-  )
-  yield (
-    c.student is not None and c.student.noise == "fresh" and noise.kind in ("none", "given"),
-    "student.noise",
-    f"nothing can be drawn afresh for noise.kind={noise.kind}",
-  )
-
-
-def _streamed_rules(c: Config) -> Iterator[Rule]:
-  """Yields the rules about what streamed data cannot do."""
-  why = f"data.name={c.data.name} is streamed, which does not allow this"
-  yield c.data.validation_examples > 0, "data.validation_examples", f"must be 0: {why}"
-  yield c.data.crop_padding > 0, "data.crop_padding", f"must be 0: {why}; it has its own crops"
-  yield c.noise.kind == "given", "noise.kind", f"must be drawn: {why}"
-  yield c.noise.kind == "instance", "noise.kind", f"must not depend on the images: {why}"
-  yield c.train.steps_per_call > 1, "train.steps_per_call", f"must be 0 or 1: {why}"
-  yield c.teacher is not None, "data.name", "is streamed, which allows no teacher"
 
 
 def check_against_teacher(student: Config, teacher: Config) -> None:
@@ -300,7 +200,7 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
   assert section is not None
   of_teacher = "as for the teacher"
 
-  def rules() -> Iterator[Rule]:
+  def agree() -> Iterator[Rule]:
     held_out, seed = teacher.data.validation_examples, teacher.seed.data
     yield (
       student.data.validation_examples != held_out,
@@ -308,7 +208,7 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
       f"must be {held_out}, {of_teacher}",
     )
     yield (
-      (held_out > 0 or student.data.name in REDRAWN) and student.seed.data != seed,
+      (held_out > 0 or student.data.is_redrawn) and student.seed.data != seed,
       "seed.data",
       f"must be {seed}, {of_teacher}: it chooses the examples to train on",
     )
@@ -325,4 +225,4 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
       "must differ from the teacher's for student.noise=fresh",
     )
 
-  _apply_rules(student, rules())
+  _apply(student, agree())

@@ -3,6 +3,7 @@
 _EXTRAS = {
   "train": ("absl", "etils", "flax", "ml_collections", "orbax", "sklearn", "tensorboardX", "tqdm"),
   "data": ("PIL", "array_record", "grain", "requests", "tensorflow_datasets"),
+  "tables": ("pandas", "pyarrow"),
   "report": ("matplotlib",),
 }
 

@@ -10,14 +10,28 @@ from lsjax import methods
 from lsjax.validation import Choice, Range
 
 DatasetName = Literal[
-  "digits", "cifar10", "cifar100", "cifar10_n", "cifar100_n", "npz", "gaussians", "imagenet2012"
+  "digits",
+  "cifar10",
+  "cifar100",
+  "cifar10_n",
+  "cifar100_n",
+  "npz",
+  "table",
+  "folder",
+  "gaussians",
+  "imagenet2012",
 ]
 STREAMED = ("imagenet2012",)  # read from disk while training instead of held in memory
+# A user's own examples; the labels that are given in them need no name beside data.label.
+OWN = ("table", "folder")
 # Without a test split of their own: seed.data draws which images, or points, are for which.
-REDRAWN = ("digits", "gaussians")
+REDRAWN = ("digits", "gaussians", *OWN)
 # Fields that came after 0.2.0. At their defaults they do not count in a config's hash, so that
 # older configs keep theirs.
-LATER = ("data.cluster_std", "data.points", "loss.estimator")
+LATER = (
+  *("data.cluster_std", "data.points", "loss.estimator"),
+  *("data.label", "data.true_label", "data.id", "data.image", "data.test_path", "data.test_share"),
+)
 NoiseKind = Literal[
   "none",
   "symmetric",
@@ -42,16 +56,27 @@ NonNegative = Annotated[float, Range(0)]
 @dataclasses.dataclass(frozen=True)
 class Data:
   name: DatasetName = "digits"
-  path: str = ""  # the .npz file, for name=npz
+  path: str = ""  # the .npz file, the table or the folder of images
   data_dir: str = ""  # TFDS directory; empty means TFDS's own default
   validation_examples: Count = 0  # held out of the noisy training set
   crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
   flip: bool = False  # random horizontal flip
   normalize: bool = True  # subtract the mean, divide by the standard deviation
-  image_size: Positive = 224  # side of the crops, for data that is streamed
+  image_size: Positive = 224  # side of the images of own data, or of the crops of streamed data
   workers: Count = 0  # processes that decode streamed images; 0: threads
   cluster_std: Annotated[float, Range(0, open_low=True)] = 1.0  # of either class, for gaussians
   points: Annotated[int, Range(2, 2**24 - 1)] = 2000  # to train on, for gaussians
+  label: str = ""  # column of the labels to train on, for table
+  true_label: str = ""  # column of clean labels, if there is one
+  id: str = ""  # column of ids; empty: row numbers
+  image: str = ""  # column with the paths of images; empty: the other columns are the features
+  test_path: str = ""  # a table or folder with clean labels to test on, as data.path is
+  test_share: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2  # without one
+
+  @property
+  def is_redrawn(self) -> bool:
+    """Whether seed.data chooses which examples, or points, are trained on and tested on."""
+    return self.name in REDRAWN and not self.test_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +85,7 @@ class Noise:
   rate: Probability = 0.0  # chance of a wrong label (or of a redraw, see next)
   includes_own_class: bool = False  # symmetric only: redraw over all classes
   path: str = ""  # transition matrix (.npy, .npz or text), for kind=file
-  labels: str = ""  # key or feature that holds the noisy labels, for kind=given
+  labels: str = ""  # key or feature with the noisy labels, for kind=given; data.label in a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,3 +232,10 @@ class Config:
   seed: Seeds = Seeds()
   teacher: Teacher | None = None
   student: Student | None = None
+
+  @property
+  def given_labels(self) -> str:
+    """The name of the noisy labels that the data must contain; empty if they are drawn."""
+    if self.noise.kind != "given":
+      return ""
+    return {"table": self.data.label, "folder": "folder"}.get(self.data.name, self.noise.labels)

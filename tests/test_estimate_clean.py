@@ -88,7 +88,7 @@ def test_calibration_error():
 
 
 def test_noise_alone_is_no_calibration_error():
-  """With few examples: the mean gap of the bins, which are noisy, is far from 0; the estimate not."""
+  """With few examples noise alone makes the mean gap of the bins large, and not the estimate."""
   rng, estimates, gaps = np.random.default_rng(8), [], []
   for _ in range(60):
     p, _, noisy = world(rng, 400, T3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,10 @@ class Dataset:
       an annotator or a crawler.
     normalization: (mean, standard deviation) as `moments` returns them, by which networks
       normalise; None for those of the training images.
+    class_names: the names of the classes, in their order; empty if they are numbers alone.
+    feature_names: the names of the features of vectors; empty if they have none.
+    test_is_noisy: whether the test labels are as noisy as the training labels.
+    notes: what its reader found odd, a sentence each.
   """
 
   train_images: np.ndarray
@@ -31,10 +36,19 @@ class Dataset:
   num_classes: int
   label_sets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+  class_names: tuple[str | int | float | bool, ...] = ()
+  feature_names: tuple[str, ...] = ()
+  test_is_noisy: bool = False
+  notes: tuple[str, ...] = ()
+
+  def description(self) -> dict[str, Any]:
+    """Returns what a run's config.json says of the data, as JSON values."""
+    named = {"classes": list(self.class_names), "features": list(self.feature_names)}
+    return {key: names for key, names in named.items() if names}
 
 
 def remarks(dataset: Dataset, given_labels: str = "") -> list[str]:
-  """Says what is odd in labels that are all in range, as a sentence each.
+  """Says what is odd in a data set whose labels are all in range, as a sentence each.
 
   Classes without an example are odd, above all a class 0 that is missing where labels may count
   from 1. So are given labels that are wrong more often than labels drawn at random would be, as
@@ -49,19 +63,20 @@ def remarks(dataset: Dataset, given_labels: str = "") -> list[str]:
   columns = {"train_labels": clean, "test_labels": dataset.test_labels}
   if given is not None:
     columns[given_labels] = given
-  found = []
+  found = list(dataset.notes)
   for name, labels in columns.items():
     present = np.zeros(count, bool) if labels is None else np.bincount(labels, minlength=count) > 0
     absent = np.flatnonzero(~present).tolist()
     if labels is None or not absent:
       continue
-    if absent == [0]:
+    if absent == [0] and not dataset.class_names:
       found.append(
         f"{name} holds 1 to {count - 1} and no 0; classes are 0 to {count - 1}: subtract 1 if "
         "these labels count from 1"
       )
     else:
-      listed = ", ".join(map(str, absent[:3])) + (", ..." if len(absent) > 3 else "")
+      names = [repr(dataset.class_names[i]) if dataset.class_names else str(i) for i in absent[:3]]
+      listed = ", ".join(names) + (", ..." if len(absent) > 3 else "")
       found.append(f"{name} has no example of {len(absent)} of the {count} classes ({listed})")
   if given is not None and clean is not None:
     wrong, chance = float(np.mean(given != clean)), 1 - 1 / count

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax.data import npz, tfds
+from lsjax.data import folder, npz, table, tfds
 from lsjax.data.dataset import Dataset, moments
 
 
@@ -25,7 +25,8 @@ def load(section: config_lib.Data, *, given_labels: str = "", seed: int = 0) -> 
 
   Raises:
     ValueError: if the file or directory is missing, unreadable or inconsistent, or if a download
-      fails. The message is one line about section.path (npz) or section.data_dir (TFDS).
+      fails. The message is one line about section.path (a user's own data) or section.data_dir
+      (TFDS).
   """
   match section.name:
     case "digits":
@@ -34,6 +35,10 @@ def load(section: config_lib.Data, *, given_labels: str = "", seed: int = 0) -> 
       return gaussians(seed, std=section.cluster_std, count=section.points)
     case "npz":
       return npz.load(section.path, given_labels)
+    case "table":
+      return table.load(section, given=bool(given_labels), seed=seed)
+    case "folder":
+      return folder.load(section, given=bool(given_labels), seed=seed)
     case name:
       return tfds.load(name, section.data_dir)
 

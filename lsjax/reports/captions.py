@@ -27,6 +27,7 @@ def words(
   caption = string.Template(CAPTIONS[id]["caption"]).substitute(
     values,
     label=sweep.label,
+    tested=tested_on(cells or sweep.select()),
     noise=_noise(cells),
     setting=setting,
     training=_warm_up(cells or sweep.select()) + setting,
@@ -65,6 +66,14 @@ def about(sweep: SweepResults) -> list[str]:
   return lines
 
 
+def tested_on(cells: Collection[CellResults]) -> str:
+  """Returns what the test labels of cells are worth."""
+  kinds = {cell.test_is_noisy for cell in cells}
+  if kinds == {True, False}:
+    return "noisy test labels in some cells, clean ones in others"
+  return "noisy test labels" if True in kinds else "clean test set"
+
+
 def _setting(sweep: SweepResults) -> str:
   """Returns data set, model, number of steps, noise convention and ECE bins."""
   data, model = sweep.main
@@ -73,7 +82,7 @@ def _setting(sweep: SweepResults) -> str:
   own_class = {
     cell.config["noise"]["includes_own_class"] for cell in cells if cell.noise_kind == "symmetric"
   }
-  text = f"{sweep.label}, {model}, {' or '.join(map(str, steps))} steps, clean test set."
+  text = f"{sweep.label}, {model}, {' or '.join(map(str, steps))} steps, {tested_on(cells)}."
   if own_class:
     chances = {False: "a wrong label", True: "a redraw over all classes"}
     chance = " or ".join(chances[own] for own in sorted(own_class))

@@ -87,7 +87,7 @@ class CellResults:
       case "none":
         return "no noise"
       case "given":
-        return f"given labels {noise['labels']}"
+        return f"given labels {noise['labels'] or self.config['data'].get('label') or ''}".rstrip()
       case "file":
         return f"noise by {pathlib.PurePath(noise['path']).name}"
     own_class = ", own class included" if noise["includes_own_class"] else ""
@@ -112,6 +112,12 @@ class CellResults:
     noises = [result.get("noise") or {} for result in self.results.values() if result]
     known = [n["realised_rate"] for n in noises if n.get("realised_rate") is not None]
     return float(np.mean(known)) if known else math.nan
+
+  @property
+  def test_is_noisy(self) -> bool:
+    """Whether the test labels of its runs are as noisy as their training labels."""
+    found = [result for result in self.results.values() if result]
+    return any(result.get("test_labels") == "noisy" for result in found)
 
   @property
   def data(self) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 # Heading, split, metric, and whether the metric is a share shown in per cent.
 _LINES = (
-  ("test accuracy (clean labels)", "test", "accuracy", True),
+  ("test accuracy", "test", "accuracy", True),
   ("test NLL (nats)", "test", "nll", False),
   ("test Brier score (0 to 2)", "test", "brier", False),
   ("test ECE (15 bins)", "test", "ece", True),
@@ -49,7 +49,9 @@ def table(result: Mapping[str, Any], workdir: str | os.PathLike[str]) -> str:
   if columns:
     headings = [f"{name}, step {metrics['step']}" for name, metrics in columns]
     lines.append(" " * 42 + "".join(f"{heading:>28}" for heading in headings))
-    for heading, split, metric, is_share in _LINES:
+    of_test = f"test accuracy ({result.get('test_labels', 'clean')} labels)"
+    for name, split, metric, is_share in _LINES:
+      heading = of_test if name == "test accuracy" else name
       values = [metrics.get(split, {}).get(metric) for _, metrics in columns]
       if any(value is not None for value in values):
         lines.append(f"{heading:42}" + "".join(f"{_number(v, is_share):>28}" for v in values))

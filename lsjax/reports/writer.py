@@ -74,7 +74,10 @@ def _standings(sweep: SweepResults) -> list[str]:
   """Returns the first places of every leaderboard."""
   lines = []
   for cells in leaderboard.groups(sweep, students=True):
-    lines.append(f"{cells[0].data}, {cells[0].model}, {cells[0].noise}: test accuracy, final step")
+    kind = f"{cells[0].data}, {cells[0].model}, {cells[0].noise}"
+    tested = captions.tested_on(cells)
+    accuracy = "test accuracy" if tested == "clean test set" else f"test accuracy ({tested})"
+    lines.append(f"{kind}: {accuracy}, final step")
     ranked = leaderboard.standings(cells, stopped_early=True)
     for place, found in enumerate(ranked[:_TOP], 1):
       tied = ", cannot be told from the best" if found.is_tied else ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from lsjax import config as config_lib
 from lsjax import methods
+from lsjax.data import folder, table
 from lsjax.runs import digests
 from lsjax.runs.reading import WorkdirError
 
@@ -12,12 +13,14 @@ from lsjax.runs.reading import WorkdirError
 def paths(config: config_lib.Config) -> dict[str, str]:
   """Returns the files that a run reads, by the config field that names each.
 
-  These are the .npz file of the data and the files of matrices, for a teacher that is trained with
-  its student too. TFDS directories are not among them.
+  These are the .npz file, tables or folders of the data and the files of matrices, for a teacher
+  that is trained with its student too. TFDS directories are not among them.
   """
   found = {}
-  if config.data.name == "npz":
+  if config.data.name in ("npz", *config_lib.OWN):
     found["data.path"] = config.data.path
+  if config.data.test_path:
+    found["data.test_path"] = config.data.test_path
   if config.noise.kind == "file":
     found["noise.path"] = config.noise.path
   losses = {"": config.loss}
@@ -35,7 +38,8 @@ def paths(config: config_lib.Config) -> dict[str, str]:
 def digests_of(config: config_lib.Config) -> dict[str, str]:
   """Returns the SHA-256 of the files that a run reads, by config field.
 
-  A file that is gone is left out: it has not changed, and a result stands without it.
+  That of a folder of images, or of a table that names images, is over their names, sizes and
+  contents. A file that is gone is left out: it has not changed, and a result stands without it.
 
   Raises:
     ConfigError: one line that names the file, if it cannot be read.
@@ -43,12 +47,26 @@ def digests_of(config: config_lib.Config) -> dict[str, str]:
   found = {}
   for field, path in paths(config).items():
     try:
-      found[field] = digests.file_sha256(path)
+      found[field] = _digest(config.data, field, path)
     except FileNotFoundError:
       continue
     except OSError as error:
       raise config_lib.ConfigError(field, path, f"cannot be read ({error})") from error
   return found
+
+
+def _digest(section: config_lib.Data, field: str, path: str) -> str:
+  """Returns the SHA-256 of what a field names: a file, or several files of a data set."""
+  if not field.startswith("data.") or section.name not in config_lib.OWN:
+    return digests.file_sha256(path)
+  if section.name == "table" and not section.image:
+    return digests.file_sha256(path)
+  os.stat(path)  # one that is gone raises FileNotFoundError
+  with config_lib.naming(field, path):
+    if section.name == "folder":
+      return digests.files_sha256(folder.files(path))
+    # The name of the table does not count, as that of a table without images does not.
+    return digests.files_sha256([("", path), *table.image_files(path, section.image)])
 
 
 def check(

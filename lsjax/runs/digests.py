@@ -7,14 +7,14 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # The fields of result.json beside its digest. A file without a digest, from before there was one,
 # is accepted; one with another field has had its digest's name damaged.
 _RESULT = (
   *("status", "diverged", "config_hash", "final", "best", "noise", "num_train", "num_test"),
-  *("teachers", "contents"),
+  *("teachers", "contents", "test_labels"),
 )
 _SEAL = "sha256"
 
@@ -53,9 +53,36 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
   Raises:
     OSError: if it cannot be read.
   """
+  return _file_sha256(os.path.abspath(path), _stamp(path))
+
+
+def files_sha256(files: Iterable[tuple[str, str | os.PathLike[str]]]) -> str:
+  """Computes the SHA-256 of the names, sizes and contents of several files, in hexadecimal.
+
+  Args:
+    files: the name of each file, which counts, and its path, which does not.
+
+  Raises:
+    OSError: if one of them cannot be read.
+  """
+  listed = sorted((name, os.path.abspath(path)) for name, path in files)
+  return _files_sha256(tuple((name, path, _stamp(path)) for name, path in listed))
+
+
+@functools.lru_cache(maxsize=8)
+def _files_sha256(files: tuple[tuple[str, str, tuple[int, ...]], ...]) -> str:
+  digest = hashlib.sha256()
+  for name, path, _ in files:
+    with open(path, "rb") as f:
+      content = hashlib.file_digest(f, "sha256").hexdigest()
+    digest.update(f"{json.dumps([name, os.path.getsize(path), content])}\n".encode())
+  return digest.hexdigest()
+
+
+def _stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
+  """Returns what changes with a file's content."""
   status = os.stat(path)
-  stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
-  return _file_sha256(os.path.abspath(path), stamp)
+  return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
 @functools.lru_cache(maxsize=256)

@@ -71,6 +71,7 @@ def description(run: PreparedRun) -> dict[str, Any]:
     "config": config_lib.to_dict(run.config),
     "config_hash": config_lib.config_hash(run.config),
     "inputs": run.spec.to_json(),
+    **run.about_data,
     "contents": contents.digests_of(run.config),
     "environment": {
       **versions(),

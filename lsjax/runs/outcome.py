@@ -44,5 +44,6 @@ def content(
     },
     "num_train": run.sizes["train"],
     "num_test": run.sizes["test"],
+    "test_labels": "noisy" if run.test_is_noisy else "clean",
     **environment.teachers_entry(run),
   }

@@ -70,7 +70,7 @@ class Runner:
       for run in runs:
         if run_directory.finished_result(run.config, run.workdir) is None:
           start = run_directory.latest_step(run.workdir)
-          key = (start, plan.pack_key(run.config), setup.given_labels(run.config))
+          key = (start, plan.pack_key(run.config), run.config.given_labels)
           groups.setdefault(key, []).append(run)
       if not groups:
         return
@@ -107,8 +107,9 @@ class Runner:
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
-    given, seed = setup.given_labels(run.config), plan.dataset_seed(run.config)
-    content = contents.digests_of(run.config).get("data.path")
+    given, seed = run.config.given_labels, plan.dataset_seed(run.config)
+    digests = contents.digests_of(run.config)
+    content = [digests.get(field) for field in ("data.path", "data.test_path")]
     key = (run.config.data, given, seed, content)
     if self._dataset is None or self._dataset[0] != key:
       self._dataset = (key, setup.load_dataset(run.config))

@@ -153,7 +153,7 @@ def has_teacher(run: PlannedRun) -> bool:
 
 def dataset_seed(config: config_lib.Config) -> int:
   """Returns the data seed of a run whose data set depends on it; 0 for every other run."""
-  return config.seed.data if config.data.name in config_lib.REDRAWN else 0
+  return config.seed.data if config.data.is_redrawn else 0
 
 
 def pack_key(config: config_lib.Config) -> tuple[Any, ...]:

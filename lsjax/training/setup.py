@@ -4,11 +4,9 @@ This is where the config meets the data: what does not fit is a `ConfigError` th
 """
 
 import dataclasses
-import functools
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -16,12 +14,12 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax import data, estimate, models, noise
-from lsjax import labels as labels_lib
 from lsjax.config import ConfigError, naming
 from lsjax.data import streams
 from lsjax.training import devices as devices_lib
 from lsjax.training import distributed, matrices, step
 from lsjax.training import splits as splits_lib
+from lsjax.training.datasets import load_dataset
 from lsjax.training.teachers import FrozenTeacher
 
 
@@ -40,6 +38,8 @@ class PreparedRun(Protocol):
     teachers: the teachers that the run imitates; empty for an ordinary run.
     sizes: the number of examples of each split, {name: count}.
     part: (index, count) of this process's part of the training labels.
+    about_data: names of classes and features, for config.json.
+    test_is_noisy: whether the test labels are as noisy as the training labels.
     data_sha256: returns the digest of the data that all processes of a job have in common.
   """
 
@@ -63,6 +63,10 @@ class PreparedRun(Protocol):
   def sizes(self) -> Mapping[str, int]: ...
   @property
   def part(self) -> tuple[int, int]: ...
+  @property
+  def about_data(self) -> Mapping[str, Any]: ...
+  @property
+  def test_is_noisy(self) -> bool: ...
   def data_sha256(self) -> str: ...
 
 
@@ -78,6 +82,8 @@ class _Common:
   hparams: step.Hparams
   devices: Sequence[jax.Device]
   teachers: Sequence[FrozenTeacher]
+  about_data: Mapping[str, Any]
+  test_is_noisy: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,45 +138,6 @@ class StreamedRun(_Common):
     return hashlib.sha256(repr(self.sizes).encode()).hexdigest()
 
 
-def given_labels(config: config_lib.Config) -> str:
-  """Returns the name of the noisy labels that the data must contain; empty if they are drawn."""
-  return config.noise.labels if config.noise.kind == "given" else ""
-
-
-def load_dataset(config: config_lib.Config) -> data.Dataset:
-  """Loads the data set of a run into memory.
-
-  What is odd in its labels is printed to stderr, once in a process.
-
-  Raises:
-    ConfigError: one line, for data that cannot be read or lacks the labels that are asked for, and
-      for labels that are no classes.
-  """
-  section, given = config.data, given_labels(config)
-  field = "path" if section.name == "npz" else "data_dir"
-  source = f"data.{field}", getattr(section, field)
-  with naming(*source):
-    dataset = data.load(section, given_labels=given, seed=config.seed.data)
-  if given and given not in dataset.label_sets:
-    known = ", ".join(sorted(dataset.label_sets)) or "none"
-    raise ConfigError("noise.labels", given, f"not in {section.name}, which has: {known}")
-  if dataset.train_labels is None and not given:
-    why = "has no train_labels; name labels with noise.kind=given"
-    raise ConfigError("data.path", section.path, why)
-  if given:
-    with naming(*source):
-      labels_lib.check(dataset.label_sets[given], dataset.num_classes, name=given)
-  for remark in data.remarks(dataset, given):
-    _say_once(str(ConfigError(*source, remark)))
-  return dataset
-
-
-@functools.cache
-def _say_once(remark: str) -> None:
-  if distributed.is_first_process():
-    print(f"lsjax: warning: {remark}", file=sys.stderr)
-
-
 def prepare(
   config: config_lib.Config,
   teachers: Sequence[FrozenTeacher] = (),
@@ -199,7 +166,7 @@ def prepare(
   noise_config, seed = _noise_of(config, teachers)
   images = dataset.train_images
   moments = dataset.normalization or data.moments(images)
-  noisy_labels = _noisy_labels(noise_config, seed, dataset, moments)
+  noisy_labels = _noisy_labels(noise_config, config.given_labels, seed, dataset, moments)
   splits = splits_lib.make(config, dataset, noisy_labels)
   mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
@@ -218,6 +185,8 @@ def prepare(
     hparams=step.make_hparams(config, arrays),
     devices=devices,
     teachers=teachers,
+    about_data=dataset.description(),
+    test_is_noisy=dataset.test_is_noisy,
     splits=splits,
   )
   for teacher in teachers:
@@ -282,6 +251,8 @@ def _prepare_streamed(config: config_lib.Config, devices: Sequence[jax.Device]) 
     hparams=step.make_hparams(config, arrays),
     devices=devices,
     teachers=(),
+    about_data={},
+    test_is_noisy=False,
     sources=sources,
     reader=streams.Reader(index, count, section.workers),
   )
@@ -332,14 +303,19 @@ def _check_images(config: config_lib.Config, dataset: data.Dataset) -> None:
 
 
 def _noisy_labels(
-  config: config_lib.Noise, seed: int, dataset: data.Dataset, moments: Sequence[Sequence[float]]
+  config: config_lib.Noise,
+  given: str,
+  seed: int,
+  dataset: data.Dataset,
+  moments: Sequence[Sequence[float]],
 ) -> noise.NoisyLabels:
   """Draws (or takes) the labels to train on; noise by image standardises by the moments."""
   ids, clean, num_classes = dataset.train_ids, dataset.train_labels, dataset.num_classes
   if config.kind == "given":
-    with naming("noise.labels", config.labels):
-      return noise.given(dataset.label_sets[config.labels], clean, num_classes, ids=ids)
-  assert clean is not None  # checked by load_dataset
+    with naming("noise.labels", given):
+      return noise.given(dataset.label_sets[given], clean, num_classes, ids=ids)
+  if clean is None:  # load_dataset has checked that the run's own noise does not need them
+    raise ConfigError("student.noise", "none", "needs clean labels, which the data lack")
   if config.kind == "instance":
     mean, std = moments
     with naming("noise.kind", config.kind):
