@@ -5,7 +5,8 @@
 The .npz file holds train_images [N, D], train_labels, test_images and test_labels, and further
 labels under their own names, such as those of annotators: --config.noise.kind=given
 --config.noise.labels=<key> trains on them. The width and the schedule are for 50,000 vectors of 128
-numbers, on which the network memorises wrong labels; a run takes under half a minute on 2 CPU cores.
+numbers, on which the network memorises wrong labels. A run takes under half a minute on 2 CPU
+cores.
 """
 
 import ml_collections
