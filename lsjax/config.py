@@ -201,14 +201,13 @@ def check_against_teacher(student: Config, teacher: Config) -> None:
   of_teacher = "as for the teacher"
 
   def agree() -> Iterator[Rule]:
-    held_out, seed = teacher.data.validation_examples, teacher.seed.data
+    seed = teacher.seed.data
+    for name in ("validation_examples", "folds", "fold"):
+      value = getattr(teacher.data, name)
+      is_other = getattr(student.data, name) != value
+      yield is_other, f"data.{name}", f"must be {value}, {of_teacher}"
     yield (
-      student.data.validation_examples != held_out,
-      "data.validation_examples",
-      f"must be {held_out}, {of_teacher}",
-    )
-    yield (
-      (held_out > 0 or student.data.is_redrawn) and student.seed.data != seed,
+      (student.data.holds_out or student.data.is_redrawn) and student.seed.data != seed,
       "seed.data",
       f"must be {seed}, {of_teacher}: it chooses the examples to train on",
     )

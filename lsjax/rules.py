@@ -16,6 +16,14 @@ def of(c: Config) -> Iterator[Rule]:
   corrects = method.needs == "transition"
   yield c.data.name == "npz" and not c.data.path, "data.path", f"data.name=npz {needs_path} a file"
   yield from _own_data_rules(c)
+  yield c.data.folds == 1, "data.folds", "must be 0 or at least 2"
+  yield (
+    c.data.folds > 0 and c.data.validation_examples > 0,
+    "data.validation_examples",
+    "must be 0 with data.folds, whose fold is held out",
+  )
+  most = max(c.data.folds - 1, 0)
+  yield c.data.fold > most, "data.fold", f"must be at most {most} for data.folds={c.data.folds}"
   for name in ("cluster_std", "points"):
     is_changed = getattr(c.data, name) != getattr(Data(), name)
     why = f"is for data.name=gaussians alone; leave it at {getattr(Data(), name)}"
@@ -128,6 +136,7 @@ def _streamed_rules(c: Config) -> Iterator[Rule]:
   """Yields the rules about what streamed data cannot do."""
   why = f"data.name={c.data.name} is streamed, which does not allow this"
   yield c.data.validation_examples > 0, "data.validation_examples", f"must be 0: {why}"
+  yield c.data.folds > 0, "data.folds", f"must be 0: {why}"
   yield c.data.crop_padding > 0, "data.crop_padding", f"must be 0: {why}; it has its own crops"
   yield c.noise.kind == "given", "noise.kind", f"must be drawn: {why}"
   yield c.noise.kind == "instance", "noise.kind", f"must not depend on the images: {why}"

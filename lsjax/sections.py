@@ -29,7 +29,7 @@ REDRAWN = ("digits", "gaussians", *OWN)
 # Fields that came after 0.2.0. At their defaults they do not count in a config's hash, so that
 # older configs keep theirs.
 LATER = (
-  *("data.cluster_std", "data.points", "loss.estimator"),
+  *("data.cluster_std", "data.points", "loss.estimator", "data.folds", "data.fold"),
   *("data.label", "data.true_label", "data.id", "data.image", "data.test_path", "data.test_share"),
 )
 NoiseKind = Literal[
@@ -59,6 +59,8 @@ class Data:
   path: str = ""  # the .npz file, the table or the folder of images
   data_dir: str = ""  # TFDS directory; empty means TFDS's own default
   validation_examples: Count = 0  # held out of the noisy training set
+  folds: Count = 0  # so many parts instead, of which the one with the number fold is held out
+  fold: Count = 0
   crop_padding: Count = 0  # zero padding in pixels before a random crop; 0: no crop
   flip: bool = False  # random horizontal flip
   normalize: bool = True  # subtract the mean, divide by the standard deviation
@@ -77,6 +79,15 @@ class Data:
   def is_redrawn(self) -> bool:
     """Whether seed.data chooses which examples, or points, are trained on and tested on."""
     return self.name in REDRAWN and not self.test_path
+
+  def num_held_out(self, num_examples: int) -> int:
+    """The number of examples that are held out of so many for validation."""
+    return -(-num_examples // self.folds) if self.folds else self.validation_examples
+
+  @property
+  def holds_out(self) -> bool:
+    """Whether examples are held out for validation."""
+    return self.folds > 0 or self.validation_examples > 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-# Each use of a data seed folds in its own number, so that the three are independent.
-_ORDER, _AUGMENT, _HELD_OUT = 0, 1, 2
+# Each use of a data seed folds in its own number, so that the uses are independent.
+_ORDER, _AUGMENT, _HELD_OUT, _FOLDS = 0, 1, 2, 3
 
 
 def batch_indices(
@@ -50,3 +50,17 @@ def held_out(seed: int, num_examples: int, num_held_out: int) -> Array:
   """Chooses exactly num_held_out examples at random; returns a mask, bool [num_examples]."""
   key = jax.random.fold_in(jax.random.key(seed), _HELD_OUT)
   return jax.random.permutation(key, num_examples) < num_held_out
+
+
+def in_fold(seed: int, num_examples: int, num_folds: int, fold: int) -> Array:
+  """Chooses the examples of one of several folds; returns a mask, bool [num_examples].
+
+  All folds have the same size, num_examples / num_folds rounded up, so that runs of different folds
+  have the same shapes. Every example is in a fold; where the number does not divide evenly, up to
+  num_folds - 1 examples are in two.
+  """
+  size = -(-num_examples // num_folds)
+  first = fold * num_examples // num_folds
+  key = jax.random.fold_in(jax.random.key(seed), _FOLDS)
+  position = jax.random.permutation(key, num_examples)
+  return (position >= first) & (position < first + size)

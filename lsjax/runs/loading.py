@@ -55,7 +55,7 @@ def load_run(
     num_examples = 0
     if config_lib.program_of(config.loss).memory:
       labels = reading.noise_npz(workdir / "noise.npz").labels
-      num_examples = len(labels) - config.data.validation_examples
+      num_examples = len(labels) - config.data.num_held_out(len(labels))
     shapes = step.state_shapes(model, config, spec, num_examples)
     state = checkpoints.restore(at_step, shapes)
     facts = checkpoints.facts(at_step) or {}

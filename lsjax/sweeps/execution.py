@@ -110,7 +110,7 @@ class Runner:
     given, seed = run.config.given_labels, plan.dataset_seed(run.config)
     digests = contents.digests_of(run.config)
     content = [digests.get(field) for field in ("data.path", "data.test_path")]
-    key = (run.config.data, given, seed, content)
+    key = (dataclasses.replace(run.config.data, fold=0), given, seed, content)
     if self._dataset is None or self._dataset[0] != key:
       self._dataset = (key, setup.load_dataset(run.config))
     workdirs = stages.teacher_workdirs(run.config, run.workdir)

@@ -99,7 +99,7 @@ def _check_candidates(planned: Sequence[PlannedCell]) -> None:
       raise UserError(
         f"{what}candidate_of = {named!r}: must be the name of a cell that is no candidate itself"
       )
-    if not all(run.data.validation_examples for run in (*cell.runs, *of_their_own[named].runs)):
+    if not all(run.data.holds_out for run in (*cell.runs, *of_their_own[named].runs)):
       why = "must be above 0: candidates are compared on the validation set"
       raise UserError(f"{what}{ConfigError('data.validation_examples', 0, why)}")
 
@@ -165,14 +165,15 @@ def program_key(config: config_lib.Config) -> tuple[config_lib.Config, methods.P
   """Returns what runs must have in common for one program to train them.
 
   It is what is compiled of the method, and the config without the fields that only change arrays:
-  seeds, noise, strengths of the loss, numbers of the optimizer, and how a teacher of the same
-  model was trained.
+  seeds, the fold, noise, strengths of the loss, numbers of the optimizer, and how a teacher of the
+  same model was trained.
   """
   optim = config_lib.Optim(
     name=config.optim.name, boundaries=tuple(range(len(config.optim.boundaries)))
   )
   key = dataclasses.replace(
     config,
+    data=dataclasses.replace(config.data, fold=0),
     noise=config_lib.Noise(),
     loss=config_lib.Loss(),
     optim=optim,

@@ -1,5 +1,6 @@
 """What a training loop takes batches and evaluations from: device memory, or a stream."""
 
+import dataclasses
 import itertools
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -104,7 +105,7 @@ class InMemoryInputs:
     del at_step  # the state holds it, and the batches follow from it
     call = programs.make_train_call(
       self.model,
-      self.config.data,
+      dataclasses.replace(self.config.data, fold=0),  # all folds share a program
       self.layout,
       program=config_lib.program_of(self.config.loss),
       batch_size=self.config.train.batch_size,
@@ -127,6 +128,9 @@ class InMemoryInputs:
     outputs = {name: self._predict(apply, state.variables, name) for name in ("train", "test")}
     heads = self.layout.fetch(state.params["head"])
     trained = self.layout.fetch(state.params.get(step.LOSS, {}))
+    held_out = None
+    if "validation" in self.splits:
+      held_out, _ = self._predict(apply, state.variables, "validation")
     collected: dict[int, Mapping[str, np.ndarray]] = {}
     for i in slots:
       splits: dict[str, Any] = {
@@ -141,8 +145,16 @@ class InMemoryInputs:
       collected[i] = {
         **diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i]),
         **self._transition(trained, i),
+        **self._held_out(held_out, i),
       }
     return collected
+
+  def _held_out(self, logits: np.ndarray | None, slot: int) -> dict[str, np.ndarray]:
+    """Returns the logits of the examples that a run held out, and their places in noise.npz."""
+    if logits is None:
+      return {}
+    examples = self.slots[slot].splits["validation"].examples
+    return {"validation_logits": logits[slot], "validation_examples": examples}
 
   def _transition(self, trained: Mapping[str, np.ndarray], slot: int) -> dict[str, np.ndarray]:
     """Returns {"transition": T[true, noisy]} that the loss of a run assumes or has learned."""

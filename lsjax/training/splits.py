@@ -46,7 +46,8 @@ def make(
   Raises:
     ConfigError: if the training set is smaller than a batch, or if there is nothing to test on.
   """
-  count, held_out = len(noisy.labels), config.data.validation_examples
+  count = len(noisy.labels)
+  held_out = config.data.num_held_out(count)
   if count - held_out < config.train.batch_size:
     left = f"{max(count - held_out, 0)} training examples ({count} less {held_out} for validation)"
     raise ConfigError("train.batch_size", config.train.batch_size, f"must be at most the {left}")
@@ -56,7 +57,10 @@ def make(
   with naming("data.name", config.data.name):
     test_labels = labels_lib.check(dataset.test_labels, dataset.num_classes, name="test_labels")
   chosen = np.zeros(count, bool)
-  if held_out:
+  if config.data.folds:
+    mask = sampling.in_fold(config.seed.data, count, config.data.folds, config.data.fold)
+    chosen = np.asarray(mask)
+  elif held_out:
     chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
   parts = {"train": ~chosen, "validation": chosen} if held_out else {"train": ~chosen}
   splits = {}
