@@ -26,10 +26,6 @@ def test_every_example_is_in_a_fold_and_all_have_one_size(count, num_folds):
     assert (np.asarray(other) != masks[0]).any()
 
 
-def fold_of(config, fold):
-  return dataclasses.replace(config, data=dataclasses.replace(config.data, fold=fold))
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   """A sweep of two folds, trained packed: its directory and the runs. One example is in both."""

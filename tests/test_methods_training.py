@@ -233,8 +233,9 @@ def test_weight_decay_spares_the_transition_matrix():
   np.testing.assert_array_equal(*weights)
 
 
-# One method of each kind of program.
-KINDS = ("early_learning_regularization", "volume_minimization", "small_loss", "cores")
+# What a method adds to the state, or asks of the devices that share a batch.
+WITH_STATE = ("early_learning_regularization", "volume_minimization", "small_loss")
+ACROSS_DEVICES = ("early_learning_regularization", "small_loss")
 
 
 def final_state(workdir, config):
@@ -254,7 +255,7 @@ def assert_close(a, b, **tolerance):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", WITH_STATE)
 def test_resumes_bitwise_and_loads_back(tmp_path, make_config, name):
   """A run that is cut at a checkpoint ends as an uninterrupted one, to the last bit."""
   changes = {"loss.name": name, "train.num_steps": 9, "data.validation_examples": 100}
@@ -283,7 +284,7 @@ def test_resumes_bitwise_and_loads_back(tmp_path, make_config, name):
   assert (step.LOSS in variables["params"]) == (name == "volume_minimization")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ACROSS_DEVICES)
 def test_one_device_equals_several(tmp_path, make_config, name):
   states = []
   for count in (1, 4):
