@@ -1,6 +1,6 @@
 """Losses against formulas in float64 NumPy, and the limits of the robust ones.
 
-`python -m pytest tests/test_losses_robust.py -k reference -s` prints the worst errors.
+`python -m pytest tests/test_losses_robust.py -k reference -n 0 -s` prints the worst errors.
 """
 
 import functools

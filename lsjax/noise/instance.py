@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from lsjax import transition
 from lsjax.noise.draws import Ids, NoisyLabels, check_ids, check_labels, uniform
@@ -139,6 +138,8 @@ def instance_transition(
     >>> rows.argmin(axis=1).tolist()  # of one class and yet not alike
     [1, 0]
   """
+  from scipy import special  # takes a while, which other noise should not wait for
+
   if num_classes < 2:
     raise ValueError(f"num_classes must be at least 2, not {num_classes}")
   if not 0 <= rate <= 1:
@@ -173,6 +174,8 @@ def instance_transition(
 
 def _flip_chances(ids: Ids, rate: float, seed: int) -> NDArray[np.float64]:
   """Returns the chance of a wrong label for every id, by the inverse of the cut distribution."""
+  from scipy import special
+
   reach = min(rate, 1 - rate)
   tail = special.ndtr(-reach / _STANDARD_DEVIATION)
   uniforms = tail + (1 - 2 * tail) * uniform(ids, seed=seed, stream="rate")
