@@ -16,8 +16,8 @@ from types import ModuleType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import extras, shipped
-from lsjax.validation import UserError
+from lsjax import extras, files, shipped
+from lsjax.validation import UserError, one_line
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -194,6 +194,25 @@ def _default_cache() -> pathlib.Path:
 def overrides() -> list[str]:
   """Returns the names of the config's fields that the command line sets."""
   return list(config_flags.get_override_values(FLAGS["config"]))
+
+
+def workdir(default: str) -> pathlib.Path:
+  """Returns the directory that --workdir names, in a bucket too.
+
+  Raises:
+    UserError: one line, if it is no path, or if a bucket cannot be reached.
+  """
+  name = FLAGS.workdir or default
+  try:
+    directory = files.path(name)
+    if "\0" in name:
+      raise ValueError("holds a null character")
+    if not files.is_local(name):
+      directory.exists()
+  except Exception as error:  # each kind of bucket has its own
+    why = str(error) if type(error) is ValueError else f"cannot be reached ({one_line(error)})"
+    raise UserError(f"--workdir = {name!r}: {why}") from error
+  return directory
 
 
 def config_name() -> str:

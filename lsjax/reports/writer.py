@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,12 +42,12 @@ def write(
     OSError: if a file cannot be read or written.
   """
   several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-  found = [pathlib.Path(path) for path in several]
+  found = [files.path(path) for path in several]
   if len(found) > 1 and out is None:
     raise ResultsError("--out is missing: where the report of several runs goes")
   sweep = results.read(found[0]) if len(found) == 1 else results.read_runs(found)
   is_run = len(found) == 1 and not (found[0] / "sweep.json").exists()
-  target = pathlib.Path(out or (found[0] / "report" if is_run else found[0]))
+  target = files.path(out or (found[0] / "report" if is_run else found[0]))
   judged = claims(sweep)
   drawings, about = figures.draw(sweep), captions.about(sweep)
   page = Page(sweep.name, about, judged, tables(sweep, judged), drawings)
