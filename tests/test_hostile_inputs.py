@@ -268,7 +268,7 @@ def test_teachers_that_are_no_directories(tmp_path, workdir):
   if workdir.startswith("gs") and _has_gcsfs():
     pytest.skip("would reach for a real bucket")
   fields = {"teacher": {"workdir": workdir}, "student": {}}
-  with pytest.raises(ConfigError, match="config.teacher.workdir = ") as caught:
+  with pytest.raises(ConfigError, match=r"config\.teacher\.workdir = ") as caught:
     stages.teach_and_train(config_lib.from_config_dict(fields), tmp_path / "run")
   assert "\n" not in str(caught.value)
 
