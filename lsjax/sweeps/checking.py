@@ -16,7 +16,7 @@ _ENTRIES = ("name", "changes", "seeds", "candidate_of")
 MOST_RUNS = 20_000
 
 
-def check(sweep: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+def check(sweep: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Checks the parts of a sweep's config, but not the values that cells give to fields of runs.
 
   Args:
