@@ -4,11 +4,12 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from lsjax import files
-from lsjax.reports import captions, figures, formats, leaderboard, results
+from lsjax.reports import captions, figures, formats, leaderboard, reading, results
 from lsjax.reports.cell import CellResults
 from lsjax.reports.claims import FINAL, MARKS, Claim, Comparison, claims
 from lsjax.reports.page import Page, verdict_line
@@ -48,6 +49,8 @@ def write(
   sweep = results.read(found[0]) if len(found) == 1 else results.read_runs(found)
   is_run = len(found) == 1 and not (found[0] / "sweep.json").exists()
   target = files.path(out or (found[0] / "report" if is_run else found[0]))
+  for line in sweep.unreadable:
+    print(f"lsjax: warning: {line}; it counts as missing", file=sys.stderr)
   judged = claims(sweep)
   drawings, about = figures.draw(sweep), captions.about(sweep)
   page = Page(sweep.name, about, judged, tables(sweep, judged), drawings)
@@ -66,7 +69,8 @@ def write(
     f.write(f"[\n{rows}\n]\n".encode())
   lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in judged]
   lines = lines or _standings(sweep)
-  return "\n".join([*lines, *about, f"report: {target / 'report.html'}"])
+  lines = [*lines, *about, f"report: {target / 'report.html'}"]
+  return "\n".join(reading.plain(line) for line in lines)
 
 
 def _standings(sweep: SweepResults) -> list[str]:
