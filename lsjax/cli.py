@@ -16,7 +16,7 @@ from types import ModuleType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import extras, files, shipped
+from lsjax import extras, files, shipped, terminal
 from lsjax.validation import UserError, one_line
 
 FLAGS = flags.FLAGS
@@ -64,7 +64,7 @@ def end_aborts_in_one_line() -> None:
   is lost or never comes; it logs many lines to file descriptor 2, which are dropped from now on.
   """
   stderr = os.dup(2)
-  sys.stderr = open(stderr, "w", buffering=1, closefd=False)  # noqa: SIM115 (for the whole process)
+  sys.stderr = terminal.open_output(stderr)
   null = os.open(os.devnull, os.O_WRONLY)
   os.dup2(null, 2)
   os.close(null)
@@ -73,7 +73,8 @@ def end_aborts_in_one_line() -> None:
 
   @ctypes.CFUNCTYPE(None, ctypes.c_int)
   def end(_: int) -> None:
-    os.write(stderr, f"{message}\n".encode())
+    with contextlib.suppress(OSError):
+      os.write(stderr, f"{message}\n".encode())
     os._exit(PEER_LOST)
 
   # Python's own handlers run in the main thread alone, which the abort does not wait for.
@@ -91,11 +92,15 @@ def run(
 ) -> None:
   """Parses the command line and runs a command; wrong flags end in one line and status 2.
 
+  A standard stream that is closed, full or read by nobody is no reason to end.
+
   Args:
     main: the command, a function of the arguments that are no flags.
     check_name: a function that raises `ConfigError` for the name of an unknown override.
     module: the command's module, for its help text.
   """
+
+  terminal.protect()
 
   def guarded(argv: Sequence[str]) -> None:
     try:
