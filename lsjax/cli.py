@@ -16,7 +16,7 @@ from types import ModuleType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import extras, files, shipped, terminal
+from lsjax import compiled, extras, files, shipped, terminal
 from lsjax.validation import UserError, one_line
 
 FLAGS = flags.FLAGS
@@ -169,12 +169,15 @@ def jax_set_up() -> Iterator[None]:
   """Sets the compilation cache as --compilation_cache says and profiles as --profile says."""
   import jax
 
+  cache: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
   if FLAGS.compilation_cache != "off":
     directory = FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update("jax_compilation_cache_dir", directory or str(_default_cache()))
+    directory = os.path.expanduser(directory or _default_cache())
+    jax.config.update("jax_compilation_cache_dir", directory)
+    cache = compiled.healed(directory)
     # Small programs are worth keeping too: a run on digits compiles a dozen of them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  with jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
+  with cache, jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
     yield
 
 
