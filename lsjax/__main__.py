@@ -7,7 +7,7 @@ Each is the same as the module of its name: python -m lsjax.main, lsjax.sweep an
 import importlib
 import sys
 
-from lsjax import extras
+from lsjax import extras, terminal
 
 _COMMANDS = {
   "train": ("lsjax.main", "trains one run, or a teacher and its student"),
@@ -18,6 +18,7 @@ _COMMANDS = {
 
 def main() -> None:
   """Runs the command that the first argument names."""
+  terminal.protect()
   arguments = sys.argv[1:]
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print("usage: lsjax COMMAND [--flag=value ...]\n")

@@ -16,8 +16,8 @@ from types import ModuleType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import extras, shipped
-from lsjax.validation import UserError
+from lsjax import compiled, extras, files, shipped, terminal
+from lsjax.validation import UserError, one_line
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file(
@@ -64,7 +64,7 @@ def end_aborts_in_one_line() -> None:
   is lost or never comes; it logs many lines to file descriptor 2, which are dropped from now on.
   """
   stderr = os.dup(2)
-  sys.stderr = open(stderr, "w", buffering=1, closefd=False)  # noqa: SIM115 (for the whole process)
+  sys.stderr = terminal.open_output(stderr)
   null = os.open(os.devnull, os.O_WRONLY)
   os.dup2(null, 2)
   os.close(null)
@@ -73,7 +73,8 @@ def end_aborts_in_one_line() -> None:
 
   @ctypes.CFUNCTYPE(None, ctypes.c_int)
   def end(_: int) -> None:
-    os.write(stderr, f"{message}\n".encode())
+    with contextlib.suppress(OSError):
+      os.write(stderr, f"{message}\n".encode())
     os._exit(PEER_LOST)
 
   # Python's own handlers run in the main thread alone, which the abort does not wait for.
@@ -91,11 +92,15 @@ def run(
 ) -> None:
   """Parses the command line and runs a command; wrong flags end in one line and status 2.
 
+  A standard stream that is closed, full or read by nobody is no reason to end.
+
   Args:
     main: the command, a function of the arguments that are no flags.
     check_name: a function that raises `ConfigError` for the name of an unknown override.
     module: the command's module, for its help text.
   """
+
+  terminal.protect()
 
   def guarded(argv: Sequence[str]) -> None:
     try:
@@ -164,12 +169,15 @@ def jax_set_up() -> Iterator[None]:
   """Sets the compilation cache as --compilation_cache says and profiles as --profile says."""
   import jax
 
+  cache: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
   if FLAGS.compilation_cache != "off":
     directory = FLAGS.compilation_cache or os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    jax.config.update("jax_compilation_cache_dir", directory or str(_default_cache()))
+    directory = os.path.expanduser(directory or _default_cache())
+    jax.config.update("jax_compilation_cache_dir", directory)
+    cache = compiled.healed(directory)
     # Small programs are worth keeping too: a run on digits compiles a dozen of them.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-  with jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
+  with cache, jax.profiler.trace(FLAGS.profile) if FLAGS.profile else contextlib.nullcontext():
     yield
 
 
@@ -194,6 +202,25 @@ def _default_cache() -> pathlib.Path:
 def overrides() -> list[str]:
   """Returns the names of the config's fields that the command line sets."""
   return list(config_flags.get_override_values(FLAGS["config"]))
+
+
+def workdir(default: str) -> pathlib.Path:
+  """Returns the directory that --workdir names, in a bucket too.
+
+  Raises:
+    UserError: one line, if it is no path, or if a bucket cannot be reached.
+  """
+  name = FLAGS.workdir or default
+  try:
+    directory = files.path(name)
+    if "\0" in name:
+      raise ValueError("holds a null character")
+    if not files.is_local(name):
+      directory.exists()
+  except Exception as error:  # each kind of bucket has its own
+    why = str(error) if type(error) is ValueError else f"cannot be reached ({one_line(error)})"
+    raise UserError(f"--workdir = {name!r}: {why}") from error
+  return directory
 
 
 def config_name() -> str:

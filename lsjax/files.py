@@ -19,12 +19,23 @@ PathLike = str | os.PathLike[str]
 
 
 def path(where: PathLike) -> pathlib.Path:
-  """Returns an object with the methods of pathlib.Path, for a path in a bucket too."""
+  """Returns an object with the methods of pathlib.Path, for a path in a bucket too.
+
+  A local path that begins with ~ or ~user is one in a home directory, as in a shell.
+
+  Raises:
+    ValueError: for the address of anything but a bucket, such as http://.
+  """
   if is_local(where):
-    return pathlib.Path(where)
+    return pathlib.Path(os.path.expanduser(where))
   from etils import epath
 
-  return epath.Path(where)
+  try:
+    return epath.Path(where)
+  except KeyError:
+    kind = os.fspath(where).partition("://")[0]
+    why = f"{kind}:// is no kind of bucket; a path on a disk, gs:// or s3:// is"
+    raise ValueError(why) from None
 
 
 def is_local(where: PathLike) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from lsjax import cli, files
+from lsjax import cli
 from lsjax import config as config_lib
 
 flags.DEFINE_bool(
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
   config = config_lib.from_config_dict(cli.FLAGS.config)
   config_lib.check_overrides(config, cli.overrides())
   default = f"runs/{cli.config_name()}/{config_lib.config_hash(config)}"
-  workdir = files.path(cli.FLAGS.workdir or default)
+  workdir = cli.workdir(default)
 
   # Imported here, so that bad input is reported before JAX is imported.
   import jax

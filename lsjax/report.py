@@ -13,11 +13,12 @@ results.json (settings and metrics of every run), tables/*.csv and *.tex, figure
 import argparse
 import sys
 
-from lsjax import extras, reports
+from lsjax import extras, reports, terminal
 
 
 def run() -> None:
   """Runs the command with the process's arguments; bad input ends in one line and status 2."""
+  terminal.protect()
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -28,7 +29,7 @@ def run() -> None:
     print(reports.write(args.path, args.out))
   except (reports.ResultsError, OSError, ModuleNotFoundError) as error:
     reason = extras.hint(error) if isinstance(error, ModuleNotFoundError) else error
-    print(f"lsjax: {reason}", file=sys.stderr)
+    print(f"lsjax: {' '.join(str(reason).split())}", file=sys.stderr)
     sys.exit(2)
 
 

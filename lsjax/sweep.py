@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
   if "://" in (FLAGS.workdir or ""):
     why = "must be on a disk: the processes of a sweep share it by locks, which a bucket has not"
     raise UserError(f"--workdir = {FLAGS.workdir!r}: {why}")
-  directory = pathlib.Path(FLAGS.workdir or f"runs/{cli.config_name()}")
+  directory = cli.workdir(f"runs/{cli.config_name()}")
   planned = plan.plan(FLAGS.config)
   shard = shards.shard_of(FLAGS.shard, os.environ)
   with cli.jax_set_up():

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 _ABSENT: Final = object()
+_LONGEST = 300  # characters of a value in a message
 
 
 class UserError(Exception):
@@ -30,13 +31,23 @@ class ConfigError(UserError, ValueError):
   """
 
   def __init__(self, path: str, value: object = _ABSENT, why: str = ""):
-    equals = "" if value is _ABSENT else f" = {value!r}"
-    super().__init__(f"config.{path}{equals}: {why}")
+    equals = "" if value is _ABSENT else f" = {_in_one_line(value)}"
+    name = path if path.isprintable() else ascii(path)
+    super().__init__(f"config.{name}{equals}: {why}")
     self.path, self.value, self.why = path, value, why
 
   def inside(self, section: str) -> "ConfigError":
     """Returns the same error about the same field of a nested section."""
     return ConfigError(f"{section}.{self.path}", self.value, self.why)
+
+
+def _in_one_line(value: object) -> str:
+  """Returns a value as a message shows it: on one line, and not as long as the value may be."""
+  try:
+    text = " ".join(repr(value).split())
+  except Exception:  # an integer of thousands of digits, or an object that cannot show itself
+    return f"a value of type {type(value).__name__}"
+  return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 @contextlib.contextmanager

@@ -358,7 +358,7 @@ def test_files_without_random_access(tmp_path, monkeypatch):
     def is_prepared(self):
       return True
 
-    def as_data_source(self, split):
+    def as_data_source(self, split, decoders):
       raise NotImplementedError("no random access\nto tfrecord")
 
   monkeypatch.setattr(tfds, "_builder", lambda name, data_dir: Builder())

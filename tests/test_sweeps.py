@@ -193,7 +193,10 @@ class TestPlan:
     ("cell", "message"),
     [
       ({"loss.alfa": 0.1}, r"cell 'bad': config.loss.alfa: no such field"),
-      ({"losss.alpha": 0.1}, r"cell 'bad': config.losss: no such section"),
+      (
+        {"losss.alpha": 0.1},
+        r"cell 'bad': config.losss.alpha: no such field; did you mean config.loss.alpha",
+      ),
       ({"loss.alpha": 7.0}, r"cell 'bad': config.loss.alpha = 7.0: must be in \[0, 1\]"),
     ],
   )
@@ -549,7 +552,7 @@ class TestSweep:
   ("args", "message"),
   [
     (["--config.base.loss.alfa=1"], "did you mean config.base.loss.alpha?"),
-    (["--config.base.train.batch_size=0"], "config.train.batch_size = 0"),
+    (["--config.base.train.batch_size=0"], "config.base.train.batch_size = 0"),
     (["--shard=5/2"], "--shard: index 5 must be in [0, 2)"),
   ],
 )

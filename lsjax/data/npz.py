@@ -1,11 +1,15 @@
 """A user's own arrays in an .npz file."""
 
-import zipfile
-
 import numpy as np
 
+from lsjax import archives, files
 from lsjax import labels as labels_lib
 from lsjax.data.dataset import Dataset
+
+# The number of classes is one more than the largest label, and matrices grow with its square. A
+# label of the first number or above is an error unless there are more examples than that, and one
+# of the second number or above always is.
+_MANY, _MOST = 1000, 2**20
 
 
 def load(path: str, given_labels: str = "") -> Dataset:
@@ -25,7 +29,8 @@ def load(path: str, given_labels: str = "") -> Dataset:
 
   Raises:
     ValueError: one line, if the file cannot be read or its arrays do not fit together. For labels
-      that are no integers in [0, L) it names the key, the first wrong value and its index.
+      that are no integers in [0, L) it names the key, the first wrong value and its index, and so
+      it does for labels that are too large for the number of examples.
   """
   arrays = _read(path)
   train, test = _pop_images(arrays, "train_images"), _pop_images(arrays, "test_images")
@@ -45,6 +50,8 @@ def load(path: str, given_labels: str = "") -> Dataset:
   sets |= {name: labels for name, labels in used.items() if name in sets}
   test_labels = _labels(arrays, "test_labels", len(test))
   counted = used or {"test_labels": test_labels}
+  for name, labels in counted.items():
+    _check_number(labels, max(len(train), len(test)), name)
   num_classes = 1 + int(max(labels.max() for labels in counted.values()))
   if used and num_classes < 2:
     raise ValueError("the training labels hold one class; at least two are needed")
@@ -60,16 +67,14 @@ def load(path: str, given_labels: str = "") -> Dataset:
 def _read(path: str) -> dict[str, np.ndarray]:
   """Returns all arrays of a file by name; pickled objects are refused, because they run code."""
   try:
-    # Opened by `open`, since np.load does not close a file that it fails to read.
-    with open(path, "rb") as file:
-      loaded = np.load(file, allow_pickle=False)
-      if isinstance(loaded, np.lib.npyio.NpzFile):
-        return {key: loaded[key] for key in loaded.files}
+    loaded = archives.load(files.path(path))
   except FileNotFoundError:
     raise ValueError("no such file") from None
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+  except ValueError as error:
     raise ValueError(f"cannot be read as an .npz file without pickling ({error})") from error
-  raise ValueError("is a single array, not an .npz file")
+  if isinstance(loaded, np.ndarray):
+    raise ValueError("is a single array, not an .npz file")
+  return loaded
 
 
 def _pop_images(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -96,3 +101,12 @@ def _labels(arrays: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
   if array.ndim == 1 and len(array) != count:
     raise ValueError(f"{name} holds {len(array)} labels; {count} integers from 0 are needed")
   return labels_lib.check(array, None, name=name)
+
+
+def _check_number(labels: np.ndarray, examples: int, name: str) -> None:
+  """Raises ValueError for a label that is too large to be that of a class."""
+  limit = min(max(examples, _MANY), _MOST)
+  if (labels >= limit).any():
+    index = int((labels >= limit).argmax())
+    why = f"{examples} examples cannot have so many classes"
+    raise ValueError(f"{name}[{index}] = {labels[index]} is outside [0, {limit}): {why}")

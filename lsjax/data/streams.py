@@ -9,7 +9,6 @@ The step is the iterator's whole state. This module does not import JAX.
 import contextlib
 import dataclasses
 import functools
-import io
 import itertools
 import math
 import os
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lsjax import config as config_lib
+from lsjax.data import decoding
 from lsjax.data.tfds import explaining_errors, quiet_tensorflow_datasets
 from lsjax.validation import UserError
 
@@ -284,10 +284,8 @@ def centre_crop(example: dict[str, Any], *, size: int, directory: str) -> dict[s
 @contextlib.contextmanager
 def _decoding(example: dict[str, Any], directory: str) -> Iterator[Any]:
   """Opens an example's image; an error while it is open becomes a `DataError`."""
-  from PIL import Image
-
   problem = f"image {example['id']} in {directory} cannot be decoded"
-  with explaining_errors(problem, DataError), Image.open(io.BytesIO(example["image"])) as image:
+  with explaining_errors(problem, DataError), decoding.opened(example["image"]) as image:
     yield image
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from lsjax import config as config_lib
 from lsjax import files
 from lsjax import labels as labels_lib
+from lsjax.data import decoding
 from lsjax.data.dataset import Dataset
 
 # A part of the cache's file name, to be raised when the content of the cache changes.
@@ -212,11 +213,13 @@ def _decode(builder: Any, split: str) -> dict[str, np.ndarray]:
   labels = [key for key, f in builder.info.features.items() if isinstance(f, is_label)]
   columns: dict[str, list[Any]] = {key: [] for key in ("id", "image", *labels)}
   with explaining_errors("must hold array_record files, which allow random access"):
-    source = builder.as_data_source(split=split)
+    # TFDS would open an image of any format.
+    encoded = {"image": tensorflow_datasets.decode.SkipDecoding()}
+    source = builder.as_data_source(split=split, decoders=encoded)
   with explaining_errors(f"holds a {split} split that cannot be read: {builder.data_dir}"):
     for example in tqdm(source, desc=f"decoding {builder.name} {split}", unit="image"):
       for key, column in columns.items():
-        column.append(example[key])
+        column.append(decoding.decoded(example[key]) if key == "image" else example[key])
   ids = np.array([i.decode() if isinstance(i, bytes) else i for i in columns.pop("id")])
   order = np.argsort(ids)  # TFDS shuffles what it stores; the ids follow the original order
   return {"id": ids[order]} | {key: np.stack(values)[order] for key, values in columns.items()}

@@ -24,10 +24,14 @@ def teacher_workdirs(
   Args:
     config: the run's config.
     workdir: the run's work directory.
+
+  Raises:
+    ConfigError: if one of the names is that of no directory.
   """
   if config.teacher is None:
     return []
-  named = [files.path(path) for path in config.teacher.workdir.split(",") if path]
+  with config_lib.naming("teacher.workdir", config.teacher.workdir):
+    named = [files.path(path) for path in config.teacher.workdir.split(",") if path]
   beside = files.path(workdir).parent
   return named or [beside / config_lib.config_hash(config_lib.teacher_run(config))]
 

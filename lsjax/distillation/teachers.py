@@ -17,7 +17,11 @@ def load(workdir: str | os.PathLike[str]) -> FrozenTeacher:
   """
   workdir = files.path(workdir)
   with naming("teacher.workdir", str(workdir)):
-    if not (workdir / "config.json").exists():
+    try:
+      is_run = (workdir / "config.json").exists()
+    except ImportError as error:  # of the package for a kind of bucket
+      raise ValueError(f"cannot be reached ({error})") from error
+    if not is_run:
       raise ValueError("there is no run (no config.json)")
     try:
       saved = reading.config_json(workdir)

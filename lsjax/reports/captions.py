@@ -4,8 +4,8 @@ import collections
 import string
 from collections.abc import Collection
 
-from lsjax.reports import paper, resources
-from lsjax.reports.cell import CellResults, read_rows
+from lsjax.reports import paper, reading, resources
+from lsjax.reports.cell import CellResults
 from lsjax.reports.results import SweepResults
 
 CAPTIONS = resources.toml("captions.toml")
@@ -46,8 +46,8 @@ def about(sweep: SweepResults) -> list[str]:
   counts = ", ".join(f"{statuses.count(s)} {s}" for s in sorted(set(statuses)))
   lines = [f"{sweep.label}: {len(sweep.cells)} cells, {len(runs)} distinct runs ({counts})."]
   # Each process writes a row when it begins and another one, with its seconds, when it ends.
-  rows = read_rows(sweep.path / "sessions.jsonl")
-  ended = [row["seconds"] for row in rows if "seconds" in row]
+  rows = reading.rows(sweep.path / "sessions.jsonl", "date")
+  ended = [row["seconds"] for row in rows if isinstance(row.get("seconds"), (int, float))]
   if rows:
     killed = len(rows) - 2 * len(ended)
     lines.append(
@@ -63,6 +63,8 @@ def about(sweep: SweepResults) -> list[str]:
   bad = [f"{cell.name}: {cell.problems}" for cell in sweep.cells if cell.problems]
   if bad:
     lines.append(f"Not all there: {'; '.join(bad)}.")
+  if sweep.unreadable:
+    lines.append(f"Damaged, and counted as missing: {'; '.join(sweep.unreadable)}.")
   return lines
 
 

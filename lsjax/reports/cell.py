@@ -1,5 +1,6 @@
 """A cell of a sweep: a setting with the results of its runs, which differ only in their seeds."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -9,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lsjax import files, methods
+from lsjax import archives, methods
+from lsjax.reports import reading
 from lsjax.reports.statistics import Summary, summarise
 
 # The step whose metrics count: the last one, or the one with the best accuracy on the noisy
@@ -151,6 +153,17 @@ class CellResults:
       return ""
     return "any" if self.temperature == 1 else self.config["student"]["convention"]
 
+  def check_config(self) -> None:
+    """Reads what reports read of the config, which raises an error where it is not there."""
+    names = ("label", "noise", "data", "model", "teacher", "convention")
+    texts = [getattr(self, name) for name in names]
+    numbers = [self.alpha, self.rate, self.temperature, self.config["train"]["num_steps"]]
+    numbers += [self.config["loss"]["cross_entropy_steps"], self.config["optim"]["clip_norm"]]
+    if not all(isinstance(text, str) for text in texts):
+      raise TypeError(f"a name in {texts} is no text")
+    if not all(isinstance(number, (int, float)) for number in numbers):
+      raise TypeError(f"a field in {numbers} is no number")
+
   @functools.cached_property
   def flat(self) -> dict[str, Any]:
     """The config as {"section.field": value}."""
@@ -220,9 +233,9 @@ class CellResults:
   @functools.cached_property
   def num_classes(self) -> int:
     """The number of classes L."""
-    for workdir in self.workdirs.values():
-      if (workdir / "config.json").exists():
-        return int(files.read_json(workdir / "config.json")["inputs"]["num_classes"])
+    for seed in sorted(self.results, key=lambda seed: self.results[seed] is None):
+      with contextlib.suppress(reading.DamagedError, KeyError, TypeError, ValueError):
+        return int(reading.read_json(self.workdirs[seed] / "config.json")["inputs"]["num_classes"])
     raise FileNotFoundError(f"no run of the cell {self.name!r} has begun")
 
   def summary(self, metric: str, moment: Moment = "final", scale: float = 1) -> Summary:
@@ -232,24 +245,28 @@ class CellResults:
   def history(self, metric: str) -> dict[int, list[float]]:
     """Returns a metric of the training split over training: {step: a value per run}."""
     by_step: dict[int, list[float]] = {}
-    for row in self._training_rows:
-      if row.get(metric) is not None:
-        by_step.setdefault(row["step"], []).append(row[metric])
+    for at_step, value in reading.numbers(self._training_rows, metric):
+      by_step.setdefault(at_step, []).append(value)
     return dict(sorted(by_step.items()))
 
   @functools.cached_property
   def _training_rows(self) -> list[dict[str, Any]]:
-    rows = [row for path in self.workdirs.values() for row in read_rows(path / "metrics.jsonl")]
+    paths = [workdir / "metrics.jsonl" for workdir in self.workdirs.values()]
+    rows = [row for path in paths for row in reading.rows(path, "step", "split")]
     return [row for row in rows if row["split"] == "train"]
 
   def diagnostics(self, *names: str) -> dict[int, dict[str, np.ndarray]]:
-    """Returns arrays of diagnostics.npz by name, by seed, of the runs that have all of them."""
+    """Returns arrays of diagnostics.npz by name, by seed, of the runs that have all of them.
+
+    A file that cannot be read has none.
+    """
     found = {}
     for seed, workdir in sorted(self.workdirs.items()):
       path = workdir / "diagnostics.npz"
       if self.results[seed] is not None and path.exists():
-        with np.load(path, allow_pickle=False) as arrays:
-          if set(names) <= set(arrays.files):
+        with contextlib.suppress(OSError, ValueError):
+          arrays = archives.load(path)
+          if isinstance(arrays, dict) and set(names) <= set(arrays):
             found[seed] = {name: arrays[name] for name in names}
     return found
 
@@ -258,7 +275,7 @@ class CellResults:
     """The boundary of each run by seed; empty unless the model is linear on 2-D data."""
     found = {}
     for seed, arrays in self.diagnostics("kernel", "bias").items():
-      inputs = files.read_json(self.workdirs[seed] / "config.json")["inputs"]
+      inputs = reading.read_json(self.workdirs[seed] / "config.json")["inputs"]
       kernel, bias = arrays["kernel"].astype(float), arrays["bias"].astype(float)
       # The network sees (x - mean) / std.
       normal = (kernel[:, 0] - kernel[:, 1]) / np.array(inputs["std"])
@@ -266,14 +283,6 @@ class CellResults:
       length = float(np.linalg.norm(normal))
       found[seed] = Boundary(normal / length, float(offset) / length)
     return found
-
-
-def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the rows of a file of JSON lines; none if it is absent or a row cannot be read."""
-  try:
-    return files.read_rows(path) if path.exists() else []
-  except ValueError:
-    return []
 
 
 def _flatten(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -3,9 +3,11 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 
+from lsjax.reports import reading
 from lsjax.reports.table import Entry, Number, Table
 
 _LATEX = str.maketrans(
@@ -13,7 +15,10 @@ _LATEX = str.maketrans(
   | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
   | {"±": r"$\pm$", "<": r"$<$", ">": r"$>$", "≈": r"$\approx$"}
 )
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_<"})
+# What Markdown takes for itself: everywhere, between the two parts of a link, and before the name
+# of a character; then what makes a heading, a quotation or a list at the start of a line.
+_MARKDOWN = re.compile(r"[\\|`*_<~]|(?<=\])[(\[:]|&(?=[#\w])")
+_START = re.compile(r"^\s*(?=[#>+=-])|(?<=^\d)(?=[.)])")
 _STATISTICS = ("mean", "sd", "n", "low", "high")
 
 
@@ -93,7 +98,7 @@ def is_prose(table: Table) -> bool:
 
 def escape_markdown(text: str) -> str:
   """Returns a text that Markdown shows as it is."""
-  return text.translate(_MARKDOWN)
+  return _START.sub(r"\\", _escape(text))
 
 
 def _starts(table: Table, i: int) -> str:
@@ -109,8 +114,12 @@ def _latex(entry: Entry) -> str:
   return rf"\textbf{{{text}}}" if isinstance(entry, Number) and entry.bold else text
 
 
+def _escape(text: str) -> str:
+  return _MARKDOWN.sub(r"\\\g<0>", reading.plain(text))
+
+
 def _markdown(entry: Entry) -> str:
-  text = escape_markdown(str(entry))
+  text = _escape(str(entry))
   return f"**{text}**" if isinstance(entry, Number) and entry.bold else text
 
 

@@ -60,7 +60,7 @@ class Page:
       if isinstance(part, Table):
         lines += [text(part.caption), "", *formats.to_markdown(part)]
       else:
-        lines += [f"![{part.title}](figures/{part.id}.png)", "", text(part.caption)]
+        lines += [f"![{text(part.title)}](figures/{part.id}.png)", "", text(part.caption)]
     return "\n".join(lines) + "\n"
 
   def to_html(self, images: Mapping[str, bytes]) -> str:

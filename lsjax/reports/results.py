@@ -5,6 +5,7 @@ sessions.jsonl and one directory per run.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -13,10 +14,14 @@ from typing import Any
 
 from lsjax import files
 from lsjax.methods import PAPER
+from lsjax.reports import reading
 from lsjax.reports.cell import CellResults, Moment
 from lsjax.reports.statistics import summarise
-from lsjax.runs import digests
 from lsjax.validation import UserError
+
+# The place of a run whose directory lies outside the sweep's.
+_NOWHERE = "no directory of this sweep"
+_ENVIRONMENT = ("device", "backend", "python", "jax", "flax", "optax", "lsjax", "commit")
 
 
 class ResultsError(UserError):
@@ -38,6 +43,7 @@ class SweepResults:
     cells: every cell of the sweep.
     theory: content of theory.json, or None.
     environment: versions and device of the first run that has begun, or None.
+    unreadable: what is damaged, a line for each file or run; such a run counts as missing.
   """
 
   path: pathlib.Path
@@ -46,6 +52,7 @@ class SweepResults:
   cells: Sequence[CellResults]
   theory: Mapping[str, Any] | None
   environment: Mapping[str, Any] | None
+  unreadable: Sequence[str] = ()
 
   @property
   def listed(self) -> list[CellResults]:
@@ -175,24 +182,33 @@ def read(path: pathlib.Path) -> SweepResults:
   """Reads a sweep directory, or the work directory of a run.
 
   Raises:
-    ResultsError: if it holds neither.
+    ResultsError: if it holds neither. A single run of a sweep that cannot be read is no error.
   """
   if not (path / "sweep.json").exists() and (path / "config.json").exists():
     return read_runs([path])
   try:
-    index = files.read_json(path / "sweep.json")
+    index = reading.clean(files.read_json(path / "sweep.json"))
     listed = [
       (cell["name"], cell["config"], cell["runs"], cell.get("candidate_of") or "")
       for cell in index["cells"]
     ]
     name, label = index["name"], index["label"]
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise ResultsError(f"{path} holds no readable sweep.json ({error})") from error
-  cells = [
-    _cell(name, config, {run["seed"]: path / run["workdir"] for run in runs}, candidate_of)
-    for name, config, runs, candidate_of in listed
-  ]
-  return SweepResults(path, name, label, cells, _json(path / "theory.json"), _environment(cells))
+    if not listed or not all(isinstance(t, str) for t in (name, label, *(c[0] for c in listed))):
+      raise ValueError("it lists no cells, or names that are no texts")
+    damage: list[str] = []
+    cells = [
+      _cell(name, config, _workdirs(path, runs, damage), damage, candidate_of)
+      for name, config, runs, candidate_of in listed
+    ]
+  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    why = reading.plain(f"{path} holds no readable sweep.json ({type(error).__name__}: {error})")
+    raise ResultsError(why) from error
+  theory = None
+  try:
+    theory = reading.theory(path / "theory.json")
+  except reading.DamagedError as error:
+    damage.append(str(error))
+  return SweepResults(path, name, label, cells, theory, _environment(cells), _once(damage))
 
 
 def read_runs(paths: Sequence[pathlib.Path]) -> SweepResults:
@@ -207,56 +223,81 @@ def read_runs(paths: Sequence[pathlib.Path]) -> SweepResults:
   groups: dict[str, list[tuple[pathlib.Path, Mapping[str, Any]]]] = collections.defaultdict(list)
   for path in paths:
     try:
-      config = files.read_json(path / "config.json")["config"]
+      config = reading.clean(files.read_json(path / "config.json"))["config"]
       key = {name: section for name, section in config.items() if name != "seed"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-      raise ResultsError(f"{path} holds no readable config.json ({error})") from error
+    except (*(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),) as error:
+      why = reading.plain(f"{path} holds no readable config.json ({error})")
+      raise ResultsError(why) from error
     groups[repr(key)].append((path, config))
-  cells = []
+  cells, damage = [], list[str]()
   for runs in groups.values():
     workdirs = {seed: path for seed, (path, _) in enumerate(runs)}
-    cell = _cell("", runs[0][1], workdirs)
-    names = ", ".join(path.name for path, _ in runs)
+    try:
+      cell = _cell("", runs[0][1], workdirs, damage)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+      why = reading.plain(f"{runs[0][0]} holds no readable config.json ({error})")
+      raise ResultsError(why) from error
+    names = reading.plain(", ".join(path.name for path, _ in runs))
     kind = f"student of {cell.teacher}" if cell.is_student else cell.label
     cells.append(dataclasses.replace(cell, name=f"{kind}, {cell.noise} ({names})"))
   label = ", ".join(sorted({cell.data for cell in cells}))
-  name = paths[0].name if len(paths) == 1 else f"{len(paths)} runs"
-  return SweepResults(paths[0], name, label, cells, None, _environment(cells))
+  name = reading.plain(paths[0].name) if len(paths) == 1 else f"{len(paths)} runs"
+  return SweepResults(paths[0], name, label, cells, None, _environment(cells), _once(damage))
 
 
 def _cell(
   name: str,
   config: Mapping[str, Any],
   workdirs: Mapping[int, pathlib.Path],
+  damage: list[str],
   candidate_of: str = "",
 ) -> CellResults:
-  results = {seed: _result(workdir) for seed, workdir in workdirs.items()}
-  return CellResults(name, config, workdirs, results, candidate_of)
+  """Returns a cell with the results of its runs; what cannot be read is added to `damage`.
+
+  Raises:
+    KeyError, TypeError, ValueError, AttributeError: if its config is not that of a run.
+  """
+  results: dict[int, Mapping[str, Any] | None] = {}
+  for seed, workdir in workdirs.items():
+    results[seed] = None
+    try:
+      results[seed] = reading.result(workdir)
+    except reading.DamagedError as error:
+      damage.append(str(error))
+  cell = CellResults(name, config, workdirs, results, candidate_of)
+  cell.check_config()
+  return cell
+
+
+def _workdirs(
+  path: pathlib.Path, runs: Sequence[Mapping[str, Any]], damage: list[str]
+) -> dict[int, pathlib.Path]:
+  """Returns the directories of a cell's runs by seed, all inside that of the sweep."""
+  found = {}
+  for run in runs:
+    try:
+      found[int(run["seed"])] = reading.within(path, run["workdir"])
+    except reading.DamagedError as error:
+      damage.append(str(error))
+      found[int(run["seed"])] = path / _NOWHERE
+  return found
+
+
+def _once(damage: Sequence[str]) -> list[str]:
+  """Returns lines without those that stand before; cells may share a run."""
+  return list(dict.fromkeys(damage))
 
 
 def _environment(cells: Sequence[CellResults]) -> Mapping[str, Any] | None:
   """Returns the environment of the first run that has begun."""
   for workdir in (workdir for cell in cells for workdir in cell.workdirs.values()):
-    if environment := (_json(workdir / "config.json") or {}).get("environment"):
-      return dict(environment)
+    with contextlib.suppress(reading.DamagedError):
+      begun = reading.read_json(workdir / "config.json")
+      environment = begun.get("environment") if isinstance(begun, dict) else None
+      if isinstance(environment, dict) and environment.keys() >= {*_ENVIRONMENT}:
+        return dict(environment)
   return None
 
 
 def _rate(cell: CellResults) -> tuple[float, str]:
   return (cell.rate if cell.rate == cell.rate else 1.0, cell.noise)  # NaN: kinds without a rate
-
-
-def _result(workdir: pathlib.Path) -> Any:
-  """Returns the content of a run's result.json, which has its digest; None if there is none."""
-  path = workdir / "result.json"
-  try:
-    content = _json(path)
-    if content is not None:
-      digests.is_sealed(content)
-  except (TypeError, ValueError) as error:
-    raise ResultsError(f"{path} is damaged ({error})") from error
-  return content
-
-
-def _json(path: pathlib.Path) -> Any:
-  return files.read_json(path) if path.exists() else None

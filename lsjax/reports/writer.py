@@ -4,12 +4,12 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from lsjax import files
-from lsjax.reports import captions, figures, formats, leaderboard, results
+from lsjax.reports import captions, figures, formats, leaderboard, reading, results
 from lsjax.reports.cell import CellResults
 from lsjax.reports.claims import FINAL, MARKS, Claim, Comparison, claims
 from lsjax.reports.page import Page, verdict_line
@@ -43,12 +43,14 @@ def write(
     OSError: if a file cannot be read or written.
   """
   several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-  found = [pathlib.Path(path) for path in several]
+  found = [files.path(path) for path in several]
   if len(found) > 1 and out is None:
     raise ResultsError("--out is missing: where the report of several runs goes")
   sweep = results.read(found[0]) if len(found) == 1 else results.read_runs(found)
   is_run = len(found) == 1 and not (found[0] / "sweep.json").exists()
-  target = pathlib.Path(out or (found[0] / "report" if is_run else found[0]))
+  target = files.path(out or (found[0] / "report" if is_run else found[0]))
+  for line in sweep.unreadable:
+    print(f"lsjax: warning: {line}; it counts as missing", file=sys.stderr)
   judged = claims(sweep)
   drawings, about = figures.draw(sweep), captions.about(sweep)
   page = Page(sweep.name, about, judged, tables(sweep, judged), drawings)
@@ -67,7 +69,8 @@ def write(
     f.write(f"[\n{rows}\n]\n".encode())
   lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in judged]
   lines = lines or _standings(sweep)
-  return "\n".join([*lines, *about, f"report: {target / 'report.html'}"])
+  lines = [*lines, *about, f"report: {target / 'report.html'}"]
+  return "\n".join(reading.plain(line) for line in lines)
 
 
 def _standings(sweep: SweepResults) -> list[str]:

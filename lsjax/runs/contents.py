@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from lsjax import config as config_lib
-from lsjax import methods
+from lsjax import files, methods
 from lsjax.data import folder, table
 from lsjax.runs import digests
 from lsjax.runs.reading import WorkdirError
@@ -47,10 +47,10 @@ def digests_of(config: config_lib.Config) -> dict[str, str]:
   found = {}
   for field, path in paths(config).items():
     try:
-      found[field] = _digest(config.data, field, path)
+      found[field] = _digest(config.data, field, os.fspath(files.path(path)))
     except FileNotFoundError:
       continue
-    except OSError as error:
+    except (OSError, ValueError) as error:
       raise config_lib.ConfigError(field, path, f"cannot be read ({error})") from error
   return found
 

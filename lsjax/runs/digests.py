@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lsjax import archives
+
 # The fields of result.json beside its digest. A file without a digest, from before there was one,
 # is accepted; one with another field has had its digest's name damaged.
 _RESULT = (
@@ -51,8 +53,9 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
   A file is read once in a process unless its size, its times or its inode change.
 
   Raises:
-    OSError: if it cannot be read.
+    OSError: if it cannot be read, or is no regular file.
   """
+  archives.check_regular(path)
   return _file_sha256(os.path.abspath(path), _stamp(path))
 
 

@@ -1,5 +1,6 @@
 """From a sweep's config to its runs: which there are, where they live, which share a program."""
 
+import collections
 import copy
 import dataclasses
 import pathlib
@@ -14,6 +15,7 @@ from lsjax.config import ConfigError, UserError
 from lsjax.distillation import stages
 from lsjax.runs import directory as run_directory
 from lsjax.runs import reading
+from lsjax.sweeps import checking
 
 # A student starts from other parameters than the teacher of the same seed.
 STUDENT_SEED_OFFSET = 1000
@@ -61,30 +63,24 @@ def plan(sweep: ml_collections.ConfigDict) -> list[PlannedCell]:
   Raises:
     UserError: one line that names the cell or the field of the sweep.
   """
-  for key in ("label", "base", "seeds", "cells"):
-    if key not in sweep:
-      raise ConfigError(key, why="is missing; a sweep has label, base, seeds and cells")
-  if not isinstance(sweep.seeds, int) or sweep.seeds < 1:
-    raise ConfigError("seeds", sweep.seeds, "must be an integer from 1")
-  base, planned = sweep.base.to_dict(), []
-  for cell in sweep.cells:
-    seeds = min(cell.get("seeds", sweep.seeds), sweep.seeds)
+  base, cells = checking.check(sweep)
+  planned: list[PlannedCell] = []
+  for entry in cells:
     try:
-      runs = tuple(_run(base, cell["changes"], seed) for seed in range(seeds))
+      runs = tuple(_run(base, entry["changes"], seed) for seed in range(entry["seeds"]))
     except ConfigError as error:
-      raise UserError(f"cell {cell['name']!r}: {error}") from None
-    planned.append(PlannedCell(cell["name"], runs, cell.get("candidate_of")))
-  names = [cell.name for cell in planned]
-  twice = sorted({name for name in names if names.count(name) > 1})
+      raise UserError(f"cell {entry['name']!r}: {error}") from None
+    planned.append(PlannedCell(entry["name"], runs, entry["candidate_of"]))
+  counts = collections.Counter(cell.name for cell in planned)
+  twice = [name for name, count in counts.items() if count > 1]
   if twice:
     raise ConfigError("cells", twice[0], "occurs twice; names must be distinct")
   _check_candidates(planned)
-  if any(run.train.num_devices != 1 for cell in planned for run in cell.runs):
-    raise ConfigError(
-      "base.train.num_devices",
-      sweep.base.train.num_devices,
-      "must be 1: a sweep gives each run one device",
-    )
+  for cell in planned:
+    for run in cell.runs:
+      if run.train.num_devices != 1:
+        why = "must be 1: a sweep gives each run one device"
+        raise ConfigError("base.train.num_devices", run.train.num_devices, why)
   return planned
 
 

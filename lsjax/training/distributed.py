@@ -68,7 +68,7 @@ def arguments(asked: bool, environment: Mapping[str, str]) -> dict[str, Any] | N
   if own:
     return _own_arguments(own)
   tasks = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))
-  several_tasks = "SLURM_PROCID" in environment and tasks.isdigit() and int(tasks) > 1
+  several_tasks = "SLURM_PROCID" in environment and _is_count(tasks) and int(tasks) > 1
   several_workers = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
   return {} if asked or several_tasks or several_workers else None
 
@@ -78,17 +78,23 @@ def _own_arguments(own: Mapping[str, str]) -> dict[str, Any]:
     if name not in own:
       raise UserError(f"{name}: is missing beside {' and '.join(sorted(own))}")
   address, count, index = (own[name] for name in _OWN)
-  if not re.fullmatch(r"\S+:\d+", address):
-    raise UserError(f"LSJAX_COORDINATOR = {address!r}: must be host:port")
-  if not (count.isascii() and count.isdigit()) or int(count) < 1:
+  port = address.rpartition(":")[2]
+  if not re.fullmatch(r"\S+:[0-9]+", address) or not _is_count(port) or int(port) >= 2**16:
+    raise UserError(f"LSJAX_COORDINATOR = {address!r}: must be host:port, a port below 65536")
+  if not _is_count(count) or int(count) < 1:
     raise UserError(f"LSJAX_NUM_PROCESSES = {count!r}: must be an integer from 1")
-  if not (index.isascii() and index.isdigit()) or int(index) >= int(count):
+  if not _is_count(index) or int(index) >= int(count):
     raise UserError(f"LSJAX_PROCESS_ID = {index!r}: must be in [0, {count})")
   return {
     "coordinator_address": address,
     "num_processes": int(count),
     "process_id": int(index),
   }
+
+
+def _is_count(text: str) -> bool:
+  """Returns whether a text is a number of at most 9 of the digits that `int` and shells know."""
+  return re.fullmatch("[0-9]{1,9}", text) is not None
 
 
 def initialize(asked: bool, environment: Mapping[str, str]) -> None:
@@ -136,7 +142,7 @@ def _check_port(coordinator: str) -> None:
 def _seconds(name: str, default: int, environment: Mapping[str, str]) -> int:
   """Returns a time from the environment."""
   value = environment.get(name, str(default))
-  if not (value.isascii() and value.isdigit() and 5 <= int(value) <= 10**6):
+  if not (_is_count(value) and 5 <= int(value) <= 10**6):
     raise UserError(f"{name} = {value!r}: must be an integer in [5, 1000000]")
   return int(value)
 

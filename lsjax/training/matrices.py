@@ -3,7 +3,7 @@
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import methods
+from lsjax import files, methods
 from lsjax import transition as transition_lib
 from lsjax.config import ConfigError, naming
 
@@ -35,7 +35,7 @@ def noise_transition(config: config_lib.Noise, num_classes: int) -> np.ndarray:
       matrix = transition_lib.cifar100_superclass(config.rate)
     case "file":
       with naming("noise.path", config.path):
-        matrix = transition_lib.from_file(config.path)
+        matrix = transition_lib.from_file(files.path(config.path))
     case "none":
       matrix = np.eye(num_classes)
     case "instance" | "given":
@@ -93,7 +93,7 @@ def _matrix_file(path: str, file: str, num_classes: int) -> np.ndarray:
   """Reads the matrix of the config field `path`; only smearing takes any real matrix."""
   with naming(path, file):
     read = transition_lib.read_matrix if path == "loss.matrix" else transition_lib.from_file
-    matrix = read(file)
+    matrix = read(files.path(file))
     if len(matrix) != num_classes:
       raise ValueError(f"is {len(matrix)} x {len(matrix)} for {num_classes} classes")
     return matrix

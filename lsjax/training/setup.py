@@ -17,7 +17,7 @@ from lsjax import data, estimate, models, noise
 from lsjax.config import ConfigError, naming
 from lsjax.data import streams
 from lsjax.training import devices as devices_lib
-from lsjax.training import distributed, matrices, step
+from lsjax.training import distributed, matrices, sizes, step
 from lsjax.training import splits as splits_lib
 from lsjax.training.datasets import load_dataset
 from lsjax.training.teachers import FrozenTeacher
@@ -163,6 +163,7 @@ def prepare(
     return _prepare_streamed(config, devices)
   dataset = load_dataset(config) if dataset is None else dataset
   _check_images(config, dataset)
+  sizes.check_classes(config, dataset.num_classes)
   noise_config, seed = _noise_of(config, teachers)
   images = dataset.train_images
   moments = dataset.normalization or data.moments(images)
@@ -170,6 +171,7 @@ def prepare(
   splits = splits_lib.make(config, dataset, noisy_labels)
   mean, std = moments if config.data.normalize else ((0.0,), (1.0,))
   spec = models.InputSpec(dataset.num_classes, mean, std, images.shape[1:], str(images.dtype))
+  sizes.check_model(config, spec, len(splits["train"].labels), devices[0])
   arrays = matrices.method_arrays(
     config.loss,
     noisy_labels.transition,
@@ -241,6 +243,7 @@ def _prepare_streamed(config: config_lib.Config, devices: Sequence[jax.Device]) 
     shape=(section.image_size, section.image_size, 3),
     dtype="uint8",
   )
+  sizes.check_model(config, spec, len(train), devices[0])
   arrays = matrices.method_arrays(config.loss, matrix, train.num_classes)
   return StreamedRun(
     config=config,

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 from numpy.typing import NDArray
 
+from lsjax import archives
 from lsjax.transition.checks import validate
 
 
@@ -33,23 +34,28 @@ def read_matrix(path: str | os.PathLike[str]) -> NDArray[np.float64]:
   """
   path = pathlib.Path(path)
   try:
-    if path.suffix == ".npy":
-      matrix = np.load(path, allow_pickle=False)
-    elif path.suffix == ".npz":
-      with np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != 1:
-          raise ValueError(f"it holds {len(arrays.files)} arrays, not one")
-        matrix = arrays[arrays.files[0]]
+    if path.suffix in (".npy", ".npz"):
+      matrix = _only(archives.load(path))
     else:
+      archives.check_regular(path)
       matrix = np.loadtxt(path.read_text().replace(",", " ").splitlines(), ndmin=2)
     matrix = np.asarray(matrix, np.float64)
-  except (OSError, ValueError, EOFError) as error:
+  except (OSError, ValueError, TypeError) as error:
     raise ValueError(f"{path}: cannot be read as a matrix ({error})") from error
   if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
     raise ValueError(f"{path}: a square matrix is needed, not shape {matrix.shape}")
   if not np.isfinite(matrix).all():
     raise ValueError(f"{path}: the matrix has entries that are not finite")
   return matrix
+
+
+def _only(loaded: np.ndarray | dict[str, np.ndarray]) -> np.ndarray:
+  """Returns the array of a file that holds one."""
+  if isinstance(loaded, np.ndarray):
+    return loaded
+  if len(loaded) != 1:
+    raise ValueError(f"it holds {len(loaded)} arrays, not one")
+  return next(iter(loaded.values()))
 
 
 def from_file(path: str | os.PathLike[str]) -> NDArray[np.float64]:

@@ -1,0 +1,63 @@
+"""Standard streams that are no reason to stop: closed, full, or a pipe that nobody reads."""
+
+import io
+import os
+import sys
+from typing import TextIO
+
+
+class _Output(io.FileIO):
+  """A file descriptor for output. The first write that fails turns it into /dev/null."""
+
+  def write(self, data: object, /) -> int:
+    """Writes bytes; those that cannot be written are dropped, and all that follow."""
+    try:
+      return super().write(data)  # type: ignore[arg-type]
+    except OSError:
+      _to_null(self.fileno())
+      return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def open_output(descriptor: int, encoding: str = "utf-8") -> TextIO:
+  """Returns a text stream on a file descriptor that never raises an error when written to.
+
+  A character that the encoding has not is written by its code.
+
+  Args:
+    descriptor: a file descriptor that is open for writing; the stream does not close it.
+    encoding: the name of the encoding.
+  """
+  raw = _Output(descriptor, "wb", closefd=False)
+  return io.TextIOWrapper(
+    io.BufferedWriter(raw),
+    encoding=encoding,
+    errors="backslashreplace",
+    line_buffering=descriptor != 1 or raw.isatty(),
+  )
+
+
+def protect() -> None:
+  """Makes this process go on whatever becomes of its standard streams.
+
+  Descriptors 0, 1 and 2 that are closed are opened on /dev/null: otherwise the next file that the
+  process opens would take their place, and messages of libraries would be written into it. Streams
+  that something else has replaced, such as those of a notebook, stay as they are.
+  """
+  for descriptor in range(3):
+    try:
+      os.fstat(descriptor)
+    except OSError:
+      _to_null(descriptor)
+  for name, descriptor in (("stdout", 1), ("stderr", 2)):
+    own = getattr(sys, f"__{name}__")
+    if getattr(sys, name) is own:
+      encoding = "utf-8" if own is None else own.encoding
+      setattr(sys, name, open_output(descriptor, encoding))
+
+
+def _to_null(descriptor: int) -> None:
+  """Makes a file descriptor one of /dev/null."""
+  null = os.open(os.devnull, os.O_RDWR)
+  if null != descriptor:
+    os.dup2(null, descriptor)
+    os.close(null)

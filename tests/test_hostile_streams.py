@@ -1,0 +1,78 @@
+"""A command trains, writes and ends as it should whatever becomes of its standard streams."""
+
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from lsjax import files, terminal
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUN = ("main", "--config=configs/digits_noisy.py", "--config.train.num_steps=2")
+SWEEP = (
+  *("sweep", "--config=configs/sweeps/digits_distill.py", "--config.seeds=1"),
+  *(f"--config.base.train.{name}=20" for name in ("num_steps", "eval_every")),
+  "--config.base.checkpoint.every=20",
+)
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+
+
+def status(streams, module, *args, **variables):
+  """The exit status of a command whose streams a shell redirects."""
+  command = shlex.join([sys.executable, "-m", f"lsjax.{module}", *map(str, args)])
+  line = f"set -o pipefail; {command} {streams}"
+  done = subprocess.run(
+    ["bash", "-c", line], cwd=ROOT, env=os.environ | variables, timeout=300, capture_output=True
+  )
+  assert b"Traceback" not in done.stderr
+  assert b"Exception ignored" not in done.stderr
+  return done.returncode
+
+
+@pytest.mark.parametrize(
+  "streams",
+  [
+    "2>&-",
+    "<&- >&- 2>&-",
+    ">/dev/full 2>/dev/full",
+    "2>&1 | head -c 1 >/dev/null",
+    "| true",
+  ],
+)
+def test_a_run_ends_as_it_should(tmp_path, streams):
+  assert status(streams, *RUN, f"--workdir={tmp_path / 'run'}") == 0
+  assert files.read_json(tmp_path / "run/result.json")["status"] == "finished"
+  # No message of a library is in a file of the run.
+  assert len(files.read_rows(tmp_path / "run/metrics.jsonl")) == 4
+
+
+def test_a_sweep_and_its_report(tmp_path):
+  assert status("2>&- | true", *SWEEP, f"--workdir={tmp_path}") == 0
+  before = (tmp_path / "report.md").read_bytes()
+  for streams in (">/dev/full 2>&-", "| true", ">&- 2>/dev/full"):
+    (tmp_path / "report.md").unlink()
+    assert status(streams, "report", tmp_path) == 0
+    assert (tmp_path / "report.md").read_bytes() == before
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("command", [("report", "/absent"), ("main", "--config=/absent.py")])
+def test_bad_input_keeps_its_status(streams, command):
+  assert status(streams, *command) == 2
+
+
+def test_characters_that_a_terminal_has_not(tmp_path):
+  with open(tmp_path / "out", "wb") as file, terminal.open_output(file.fileno(), "ascii") as out:
+    out.write("± ✓\n")
+  assert (tmp_path / "out").read_text() == "\\xb1 \\u2713\n"
+
+
+def test_what_has_replaced_a_stream_stays(capsys):
+  stream = sys.stdout
+  terminal.protect()
+  assert sys.stdout is stream
+  assert os.fstat(0)
