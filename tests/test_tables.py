@@ -593,3 +593,10 @@ def test_a_batch_larger_than_the_table_is_one_line(tmp_path):
   message = r"^config\.train\.batch_size = 32: must be at most the 24 training examples"
   with pytest.raises(config_lib.ConfigError, match=message):
     setup.prepare(made)
+
+
+def test_a_path_in_a_home_directory(tmp_path, monkeypatch):
+  wine(tmp_path).rename(tmp_path / "own.csv")
+  monkeypatch.setenv("HOME", str(tmp_path))
+  section = config_lib.Data(name="table", path="~/own.csv", label="cultivar", id="id")
+  assert data.load(section, given_labels="cultivar").num_classes == 3

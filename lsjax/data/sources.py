@@ -1,6 +1,8 @@
 """Data sets by name: `load`, and the two that need no file."""
 
+import dataclasses
 import math
+import os
 
 import numpy as np
 
@@ -28,6 +30,8 @@ def load(section: config_lib.Data, *, given_labels: str = "", seed: int = 0) -> 
       fails. The message is one line about section.path (a user's own data) or section.data_dir
       (TFDS).
   """
+  paths = {name: os.path.expanduser(getattr(section, name)) for name in ("path", "test_path")}
+  section = dataclasses.replace(section, **paths)
   match section.name:
     case "digits":
       return digits(seed)
