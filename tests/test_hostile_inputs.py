@@ -165,6 +165,10 @@ def test_matrices_over_the_classes_that_do_not_fit(tmp_path, monkeypatch):
   ("fields", "message"),
   [
     ({"model.hidden": 2**31 - 1}, r"config.model.hidden = 2147483647: makes a state that takes "),
+    (
+      {"train.eval_batch_size": 2**31 - 1},
+      r"config.train.eval_batch_size = .* batches of 512.0 GiB",
+    ),
     ({"model.name": "resnet56"}, r"config.model.name = 'resnet56': makes a state"),
   ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 
@@ -39,7 +40,7 @@ def check_model(
   num_examples: int,
   device: jax.Device,
 ) -> None:
-  """Checks that the parameters of a network and of its optimizer fit into the memory of a device.
+  """Checks that a batch, and a network with its optimizer, fit into the memory.
 
   Args:
     config: the config of the run.
@@ -48,7 +49,7 @@ def check_model(
     device: a device that trains.
 
   Raises:
-    ConfigError: one line about the model.
+    ConfigError: one line about the model or the batch.
   """
   shape = dataclasses.replace(
     config_lib.Config(),
@@ -56,6 +57,11 @@ def check_model(
     loss=dataclasses.replace(config.loss, alpha=config_lib.Loss().alpha),
     optim=config_lib.Optim(name=config.optim.name),
   )
+  batch = config.train.eval_batch_size
+  images, room = 4 * batch * math.prod(spec.shape), memory.available()
+  if images > room:
+    why = f"makes batches of {memory.size(images)}; {memory.size(room)} of memory are free"
+    raise ConfigError("train.eval_batch_size", batch, why)
   needed = _STATES * _state_bytes(shape, spec, num_examples)
   statistics = device.memory_stats() if device.platform != "cpu" else None
   free = (statistics or {}).get("bytes_limit") or memory.available()
