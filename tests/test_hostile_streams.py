@@ -12,11 +12,18 @@ from lsjax import files, terminal
 
 ROOT = pathlib.Path(__file__).parent.parent
 RUN = ("main", "--config=configs/digits_noisy.py", "--config.train.num_steps=2")
-SWEEP = (
-  *("sweep", "--config=configs/sweeps/digits_distill.py", "--config.seeds=1"),
-  *(f"--config.base.train.{name}=20" for name in ("num_steps", "eval_every")),
-  "--config.base.checkpoint.every=20",
-)
+SWEEP = """
+import ml_collections
+from lsjax import shipped
+from lsjax.sweeps import cells
+
+def get_config():
+  config = ml_collections.ConfigDict({"label": "digits", "seeds": 1})
+  config.base = shipped.load("digits_noisy", "cross_entropy")
+  config.base.train.num_steps = config.base.train.eval_every = config.base.checkpoint.every = 20
+  config.cells = [{"name": name, "changes": cells.method(name)} for name in ("CE", "LS")]
+  return config
+"""
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 
@@ -51,12 +58,14 @@ def test_a_run_ends_as_it_should(tmp_path, streams):
 
 
 def test_a_sweep_and_its_report(tmp_path):
-  assert status("2>&- | true", *SWEEP, f"--workdir={tmp_path}") == 0
-  before = (tmp_path / "report.md").read_bytes()
-  for streams in (">/dev/full 2>&-", "| true", ">&- 2>/dev/full"):
-    (tmp_path / "report.md").unlink()
-    assert status(streams, "report", tmp_path) == 0
-    assert (tmp_path / "report.md").read_bytes() == before
+  config, workdir = tmp_path / "sweep.py", tmp_path / "sweep"
+  config.write_text(SWEEP)
+  assert status("2>&- | true", "sweep", f"--config={config}", f"--workdir={workdir}") == 0
+  before = (workdir / "report.md").read_bytes()
+  for streams in (">/dev/full 2>&-", ">&- 2>/dev/full"):
+    (workdir / "report.md").unlink()
+    assert status(streams, "report", workdir) == 0
+    assert (workdir / "report.md").read_bytes() == before
 
 
 @pytest.mark.parametrize("streams", [">&- 2>&-", ">/dev/full 2>/dev/full"])
