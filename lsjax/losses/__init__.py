@@ -35,6 +35,7 @@ from lsjax.losses import (
   divergences,
   learned,
   predictions,
+  reverse,
   robust,
   selection,
   smoothing,
@@ -44,6 +45,7 @@ from lsjax.losses.corrections import *  # noqa: F403
 from lsjax.losses.divergences import *  # noqa: F403
 from lsjax.losses.learned import *  # noqa: F403
 from lsjax.losses.predictions import *  # noqa: F403
+from lsjax.losses.reverse import *  # noqa: F403
 from lsjax.losses.robust import *  # noqa: F403
 from lsjax.losses.selection import *  # noqa: F403
 from lsjax.losses.smoothing import *  # noqa: F403
@@ -54,6 +56,7 @@ __all__: list[str] = []
 __all__ += smoothing.__all__
 __all__ += corrections.__all__
 __all__ += robust.__all__
+__all__ += reverse.__all__
 __all__ += divergences.__all__
 __all__ += predictions.__all__
 __all__ += learned.__all__

@@ -4,16 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lsjax.methods import PAPER
-from lsjax.reports import leaderboard, overview, paper
+from lsjax.reports import entries, leaderboard, overview, paper, rankings
 from lsjax.reports.captions import words
 from lsjax.reports.cell import CellResults, Moment
-from lsjax.reports.claims import BEST, FINAL, TUNED, Claim, Comparison, difference
+from lsjax.reports.claims import BEST, FINAL, TUNED, Claim, Comparison
 from lsjax.reports.results import SweepResults
-from lsjax.reports.statistics import paired
-from lsjax.reports.table import Entry, Number, Table
-
-Content = tuple[Sequence[str], list[list[Entry]]]  # header and rows
-MOMENTS: Mapping[Moment, str] = {"final": "final step", "best": "best noisy-validation step"}
+from lsjax.reports.table import Entry, Table
 
 
 def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
@@ -32,12 +28,12 @@ def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
   found = [_table(id, sweep, content) for id, content in made.items() if content[1]]
   if over := overview.overview(sweep):
     noises = ", ".join(over.noises)
-    found.append(_table("overview", sweep, _overview(over), noises=noises))
-    found.append(_table("gains_by_noise", sweep, _gains_by_noise(over)))
+    found.append(_table("overview", sweep, rankings.overview(over), noises=noises))
+    found.append(_table("gains_by_noise", sweep, rankings.gains_by_noise(over)))
   if paths := overview.paths(sweep):
-    found.append(_table("path", sweep, _paths(paths)))
+    found.append(_table("path", sweep, rankings.paths(paths)))
   for cells in leaderboard.groups(sweep, students=not claims):
-    header, rows = _leaderboard(sweep, cells)
+    header, rows = rankings.leaderboard(sweep, cells)
     first = cells[0]
     kind = f"{first.data}, {first.model}, {first.noise}"
     values = {"kind": kind, "realised": _realised(first)}
@@ -47,7 +43,7 @@ def tables(sweep: SweepResults, claims: Sequence[Claim]) -> list[Table]:
   return found
 
 
-def _table(id: str, sweep: SweepResults, content: Content, **values: str) -> Table:
+def _table(id: str, sweep: SweepResults, content: entries.Content, **values: str) -> Table:
   """Returns a table with its title and caption, in which n is said once."""
   header, rows = content
   shown = [cell for m in PAPER if (cell := _only(sweep, m))] if id == "table_a" else []
@@ -55,7 +51,7 @@ def _table(id: str, sweep: SweepResults, content: Content, **values: str) -> Tab
   return Table.saying_n_once(id, title, caption, header, rows)
 
 
-def _claims(claims: Sequence[Claim]) -> Content:
+def _claims(claims: Sequence[Claim]) -> entries.Content:
   """Returns a row per statement of each empirical claim."""
   settings = [s for s in (FINAL, BEST, TUNED) if any(s in claim.tests for claim in claims)]
   rows: list[list[Entry]] = []
@@ -75,7 +71,7 @@ def _verdict(test: Comparison, verdict: str) -> str:
   return f"{verdict}: {test.measured}{seeds}"
 
 
-def _accuracy(sweep: SweepResults) -> Content:
+def _accuracy(sweep: SweepResults) -> entries.Content:
   """Returns table A, the test accuracy of the four methods for every model that has them."""
   data, main_model = sweep.main
   others = {cell.model for cell in sweep.listed if cell.data == data} - {main_model}
@@ -87,17 +83,17 @@ def _accuracy(sweep: SweepResults) -> Content:
     for method, cell in cells.items():
       if cell:
         row: list[Entry] = [model, cell.label]
-        for moment in MOMENTS:
+        for moment in entries.MOMENTS:
           row.append(_accuracy_of(cell, moment, ranked))
-          row.append("" if method == "CE" else _less(cell, cells["CE"], moment))
+          row.append("" if method == "CE" else entries.less(cell, cells["CE"], moment))
         rows.append(row + _published(method, published))
   header = ["model", "loss"]
-  for name in MOMENTS.values():
+  for name in entries.MOMENTS.values():
     header += [f"test accuracy, %, {name}", f"less CE, pp, {name}"]
   return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
 
 
-def _tuned(sweep: SweepResults) -> Content:
+def _tuned(sweep: SweepResults) -> entries.Content:
   """Returns the settings that noisy validation chooses for each method, beside the sweep's own."""
   rows: list[list[Entry]] = []
   for cell in sweep.listed:
@@ -106,15 +102,19 @@ def _tuned(sweep: SweepResults) -> Content:
       continue
     optim = chosen.config["optim"]
     row: list[Entry] = [cell.label, f"{optim['learning_rate']:g}", f"{optim['weight_decay']:g}"]
-    row += [_number(c, "test.accuracy", moment) for c in (cell, chosen) for moment in MOMENTS]
+    row += [
+      entries.number(c, "test.accuracy", moment)
+      for c in (cell, chosen)
+      for moment in entries.MOMENTS
+    ]
     rows.append(row)
   header = ["loss", "chosen rate", "chosen decay"]
   for setting in ("own setting", "chosen setting"):
-    header += [f"test accuracy, %, {setting}, {name}" for name in MOMENTS.values()]
+    header += [f"test accuracy, %, {setting}, {name}" for name in entries.MOMENTS.values()]
   return header, rows
 
 
-def _curves(sweep: SweepResults) -> Content:
+def _curves(sweep: SweepResults) -> entries.Content:
   """Returns a row for every noise, method and alpha."""
   metrics: dict[str, tuple[str, Moment]] = {
     "test accuracy, %, best noisy-validation step": ("test.accuracy", "best"),
@@ -137,14 +137,14 @@ def _curves(sweep: SweepResults) -> Content:
       row += [
         _accuracy_of(cell, moment, ranked)
         if metric == "test.accuracy"
-        else _number(cell, metric, moment)
+        else entries.number(cell, metric, moment)
         for metric, moment in metrics.values()
       ]
       rows.append(row)
   return ["noise", "loss", "alpha", "test accuracy, %, final step", *metrics], rows
 
 
-def _students(sweep: SweepResults) -> Content:
+def _students(sweep: SweepResults) -> entries.Content:
   """Returns table C, students by teacher, noise, temperature and convention."""
   kinds = sorted(
     {(c.noise, c.rate, c.temperature, c.convention) for c in sweep.students},
@@ -164,9 +164,9 @@ def _students(sweep: SweepResults) -> Content:
       row: list[Entry] = [noise, f"{temperature:g}", convention, cell.teacher]
       row.append(_teacher_accuracy(sweep, cell))
       row.append(_accuracy_of(cell, "final", ranked))
-      row.append("" if cell is of_ce else _less(cell, of_ce, "final"))
+      row.append("" if cell is of_ce else entries.less(cell, of_ce, "final"))
       row.append(_accuracy_of(cell, "best", ranked))
-      row.append(_number(cell, "test.teacher_agreement"))
+      row.append(entries.number(cell, "test.teacher_agreement"))
       rows.append(row + _published(cell.teacher.split()[0], published))
   header = ["noise", "T", "convention", "teacher", "teacher accuracy, %"]
   header += ["student accuracy, %, final step", "less student of CE, pp"]
@@ -177,153 +177,55 @@ def _students(sweep: SweepResults) -> Content:
 def _teacher_accuracy(sweep: SweepResults, student: CellResults) -> Entry:
   """Returns the accuracy of the cell that trained a student's teachers, if the sweep has it."""
   found = sweep.select(label=student.teacher, noise=student.noise)
-  return _number(found[0], "test.accuracy") if len(found) == 1 else "-"
+  return entries.number(found[0], "test.accuracy") if len(found) == 1 else "-"
 
 
-def _calibration(sweep: SweepResults) -> Content:
+def _calibration(sweep: SweepResults) -> entries.Content:
   """Returns table D, the calibration error by method and alpha."""
   rows: list[list[Entry]] = []
   for method, alpha, published in paper.CALIBRATION:
     if cell := _only(sweep, method, alpha):
-      numbers = [_number(cell, "test.ece", moment, 1, 3) for moment in MOMENTS]
+      numbers = [entries.number(cell, "test.ece", moment, 1, 3) for moment in entries.MOMENTS]
       rows.append([method, f"{alpha:g}", *numbers, f"{published:.3f}"])
-  header = ["loss", "alpha", *(f"ECE, {name}" for name in MOMENTS.values())]
+  header = ["loss", "alpha", *(f"ECE, {name}" for name in entries.MOMENTS.values())]
   return [*header, "paper (data set not named)"], rows
 
 
-def _denoising(sweep: SweepResults) -> Content:
+def _denoising(sweep: SweepResults) -> entries.Content:
   """Returns table E, the accuracy of LS on the parts of the training set."""
   parts = {"all": "true_accuracy", "clean": "clean_accuracy", "mislabelled": "mislabelled_accuracy"}
   rows: list[list[Entry]] = []
   for alpha, *published in paper.DENOISING:
     if cell := _only(sweep, "LS" if alpha else "CE", alpha):
       numbers = [
-        _number(cell, f"train.{part}", moment) for moment in MOMENTS for part in parts.values()
+        entries.number(cell, f"train.{part}", moment)
+        for moment in entries.MOMENTS
+        for part in parts.values()
       ]
       rows.append([f"{alpha:g}", *numbers, " / ".join(f"{value:.2f}" for value in published)])
-  columns = [f"{part}, %, {name}" for name in MOMENTS.values() for part in parts]
+  columns = [f"{part}, %, {name}" for name in entries.MOMENTS.values() for part in parts]
   return ["alpha", *columns, f"paper: {' / '.join(parts)}"], rows
 
 
-def _boundaries(sweep: SweepResults) -> Content:
+def _boundaries(sweep: SweepResults) -> entries.Content:
   """Returns the distances and angles of the boundaries of linear models on 2-D data."""
   rows: list[list[Entry]] = []
   for spread, (clean, noisy) in sweep.planes.items():
     for cell in (*([clean] if clean else []), *noisy):
       row: list[Entry] = [spread, cell.noise, cell.label]
-      row += [_number(cell, f"boundary.{name}", "final", 1, 3) for name in ("distance", "angle")]
-      rows.append([*row, _number(cell, "test.accuracy")])
+      row += [
+        entries.number(cell, f"boundary.{name}", "final", 1, 3) for name in ("distance", "angle")
+      ]
+      rows.append([*row, entries.number(cell, "test.accuracy")])
   header = ["deviation of the clusters", "noise", "loss", "distance from the origin"]
   return [*header, "angle to the Bayes line, degrees", "test accuracy, %"], rows
-
-
-def _leaderboard(sweep: SweepResults, cells: Sequence[CellResults]) -> Content:
-  """Returns cells by test accuracy at the final step, beside that at the best step.
-
-  Where cells have grids, the point and the step that noisy validation chooses stand beside them.
-  """
-  final = leaderboard.standings(cells, "final", stopped_early=True)
-  best = {s.cell.name: s for s in leaderboard.standings(cells, "best")}
-  details = dict(zip((cell.name for cell in cells), leaderboard.differences(cells), strict=True))
-  chosen = {cell.name: found for cell in cells if (found := sweep.tuned(cell, "best"))}
-  rows: list[list[Entry]] = []
-  for place, standing in enumerate(final, 1):
-    cell = standing.cell
-    entries: list[Entry] = [str(place), standing.name]
-    # A row that is taken at its best step has nothing more to say of it.
-    of_step = best.get(cell.name) if standing.moment == "final" else None
-    for place_of in (standing, of_step):
-      entries.append(_standing(place_of) if place_of else "-")
-      gap = None if place_of is None or place_of.is_best else place_of.less_best
-      entries.append(Number(gap.scaled(100), signed=True) if gap and gap.n else "")
-    point = chosen.get(cell.name) if standing.moment == "final" else None
-    entries += (
-      [_changed(point, cell), _number(point, "test.accuracy", "best")] if point else ["-"] * 2
-    )
-    rows.append([*entries, details[cell.name]])
-  header = ["rank", "cell"]
-  for name in MOMENTS.values():
-    header += [f"test accuracy, %, {name}", f"less the best, pp, {name}"]
-  header += ["chosen values", "test accuracy, %, values and step chosen", "differs in"]
-  shown = [i for i in range(len(header)) if i < 6 or (chosen if i < 8 else any(details.values()))]
-  return [header[i] for i in shown], [[row[i] for i in shown] for row in rows]
-
-
-def _changed(point: CellResults, cell: CellResults) -> str:
-  """Returns the fields in which a point of a grid differs from its cell, with its values."""
-  changed = [
-    f"{name.rpartition('.')[2].replace('_', ' ')} {value:g}"
-    for name, value in point.flat.items()
-    if value != cell.flat.get(name)
-    and isinstance(value, (int, float))
-    and not name.startswith(("seed.", "teacher.seed."))
-  ]
-  return ", ".join(changed) or "its own"
-
-
-def _overview(found: overview.Overview) -> Content:
-  """Returns the methods over all noises, by what noisy validation chooses."""
-  rows: list[list[Entry]] = []
-  for row in found.rows:
-    entries: list[Entry] = [row.label]
-    for selection in overview.SELECTIONS:
-      entries.append(Number(row.accuracy(selection).scaled(100)))
-      gain = row.gain(found.base, selection, selection)
-      is_base = row is found.base
-      entries.append("" if is_base else Number(gain.scaled(100), signed=True))
-    rows.append(entries)
-  header = ["loss"]
-  for selection in overview.SELECTIONS:
-    header += [f"mean test accuracy, %, {selection}", f"less CE, pp, {selection}"]
-  return header, rows
-
-
-def _gains_by_noise(found: overview.Overview) -> Content:
-  """Returns what each method gains over cross-entropy under each noise, with the same selection."""
-  columns = [
-    {
-      label: Number(gain.scaled(100), signed=True, bold=is_apart)
-      for label, (gain, is_apart) in found.gains(selection, noise).items()
-    }
-    for selection in (overview.FINAL, overview.STOPPED)
-    for noise in found.noises
-  ]
-  header = [
-    f"{noise}, {selection}"
-    for selection in (overview.FINAL, overview.STOPPED)
-    for noise in found.noises
-  ]
-  labels = [row.label for row in found.rows if row is not found.base]
-  return ["loss", *header], [[label, *(column[label] for column in columns)] for label in labels]
-
-
-def _paths(paths: Mapping[str, Sequence[tuple[float, CellResults]]]) -> Content:
-  """Returns accuracy along the smearing path, and what each strength gains over cross-entropy."""
-  rows: list[list[Entry]] = []
-  for noise, points in paths.items():
-    plain = next((cell for beta, cell in points if beta == 0), None)
-    for beta, cell in points:
-      row: list[Entry] = [noise, f"{beta:g}"]
-      for moment in MOMENTS:
-        row.append(_number(cell, "test.accuracy", moment))
-        row.append("" if cell is plain else _less(cell, plain, moment))
-      rows.append(row)
-  header = ["noise", "beta"]
-  for name in MOMENTS.values():
-    header += [f"test accuracy, %, {name}", f"less CE, pp, {name}"]
-  return header, rows
-
-
-def _standing(found: leaderboard.Standing) -> Number:
-  is_top = found.is_best or found.is_tied
-  return Number(found.accuracy.scaled(100), note=found.cell.problems, bold=is_top)
 
 
 def _ranked(cells: Sequence[CellResults]) -> dict[tuple[Moment, str], leaderboard.Standing]:
   """Returns the standings of cells at both moments, by moment and name."""
   return {
     (moment, found.cell.name): found
-    for moment in MOMENTS
+    for moment in entries.MOMENTS
     for found in leaderboard.standings(cells, moment)
   }
 
@@ -334,21 +236,7 @@ def _accuracy_of(
   ranked: Mapping[tuple[Moment, str], leaderboard.Standing],
 ) -> Entry:
   found = ranked.get((moment, cell.name))
-  return _standing(found) if found else cell.problems or "-"
-
-
-def _number(
-  cell: CellResults, metric: str, moment: Moment = "final", scale: float = 100, digits: int = 2
-) -> Entry:
-  """Returns a metric of a cell, and which runs diverged or are missing."""
-  summary = cell.summary(metric, moment, scale)
-  return Number(summary, digits, note=cell.problems) if summary.n else cell.problems or "-"
-
-
-def _less(cell: CellResults, other: CellResults | None, moment: Moment) -> Entry:
-  """Returns the paired difference of two cells in test accuracy."""
-  summary = difference(cell, other, moment=moment) if other else paired({}, {})
-  return Number(summary.scaled(100), signed=True) if summary.n else "not measured"
+  return entries.standing(found) if found else cell.problems or "-"
 
 
 def _only(
