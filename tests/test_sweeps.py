@@ -315,7 +315,11 @@ class TestPacking:
 
   @pytest.mark.parametrize(
     ("model", "packing", "width"),
-    [("mlp", "vmap", 2), ("mlp", "sequential", 2), ("small_cnn", "sequential", 1)],
+    [
+      ("mlp", "vmap", 2),
+      ("mlp", "sequential", 2),
+      pytest.param("small_cnn", "sequential", 1, marks=pytest.mark.slow),
+    ],
   )
   def test_every_packing_agrees(self, tmp_path, make_config, model, packing, width):
     changes = {"model.name": model, "data.crop_padding": 1, "train.num_steps": 3}
