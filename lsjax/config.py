@@ -111,7 +111,7 @@ def identity(nested: Mapping[str, Any]) -> dict[str, Any]:
     field = name.removeprefix("teacher.")
     section, *own = field.removeprefix("loss.").split(".")
     if own and section in METHOD_SECTIONS and field.startswith("loss."):
-      return flat[f"{name.removesuffix(field)}loss.name"] == section
+      return flat.get(f"{name.removesuffix(field)}loss.name") == section
     return field not in LATER or value != defaults[field]
 
   return {name: value for name, value in flat.items() if counts(name, value)}

@@ -83,6 +83,7 @@ def test_parameters_of_a_method_count_if_it_is_chosen():
     hash_with(**{q: 0.5})
   with pytest.raises(config_lib.ConfigError, match=rf"{q} = 1.5: must be in \[0, 1\]"):
     hash_with(**gce, **{q: 1.5})
+  assert config_lib.hash_of({"loss": {"cores": {"beta": 1.0}}})  # of a damaged file: no name
   cores = {"loss.name": "cores", "loss.cores.start": 0.5}
   with pytest.raises(config_lib.ConfigError, match=r"loss.cores.full = 0.4: must be at least sta"):
     hash_with(**cores)

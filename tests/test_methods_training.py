@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from states import assert_close, assert_same, final_state
 
 from lsjax import config as config_lib
 from lsjax import losses, methods, models
-from lsjax.runs import checkpoints as checkpoints_lib
 from lsjax.runs import execution, loading
 from lsjax.sweeps import plan
 from lsjax.training import devices, loop, matrices, setup, step
@@ -236,23 +236,6 @@ def test_weight_decay_spares_the_transition_matrix():
 # What a method adds to the state, or asks of the devices that share a batch.
 WITH_STATE = ("early_learning_regularization", "volume_minimization", "small_loss")
 ACROSS_DEVICES = ("early_learning_regularization", "small_loss")
-
-
-def final_state(workdir, config):
-  run = setup.prepare(config)
-  checkpoints = checkpoints_lib.Checkpoints(workdir, keep=config.checkpoint.keep)
-  shapes = step.state_shapes(run.model, config, run.spec, run.sizes["train"])
-  state = checkpoints.restore(checkpoints.latest(), shapes)
-  checkpoints.close()
-  return state
-
-
-def assert_same(a, b):
-  jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def assert_close(a, b, **tolerance):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
 @pytest.mark.parametrize("name", WITH_STATE)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from states import assert_close, assert_same, final_state
 
 from lsjax import config as config_lib
 from lsjax import files, losses, models
@@ -18,23 +19,6 @@ from lsjax.runs import execution, loading
 from lsjax.sweeps import plan
 from lsjax.training import devices as devices_lib
 from lsjax.training import distributed, loop, matrices, optimizer, programs, setup, step
-
-
-def final_state(workdir, config):
-  run = setup.prepare(config)
-  checkpoints = checkpoints_lib.Checkpoints(workdir, keep=config.checkpoint.keep)
-  shapes = step.state_shapes(run.model, config, run.spec, run.sizes["train"])
-  state = checkpoints.restore(checkpoints.latest(), shapes)
-  checkpoints.close()
-  return state
-
-
-def assert_same(a, b):
-  jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def assert_close(a, b, **tolerance):
-  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
 def stop_after(at_step):

@@ -20,8 +20,9 @@ class Parameter:
   """A number that a method has for itself, a field of its config section.
 
   Attributes:
-    default: the value that the method's authors use. A float is an array of the compiled program;
-      an integer is a constant of it, so that each value is compiled on its own.
+    default: the value that the method's authors use, or ours where they choose it for the data. A
+      float is an array of the compiled program; an integer is a constant of it, so that each value
+      is compiled on its own.
     low: the least value that is allowed.
     high: the largest value that is allowed.
     open_high: whether `high` itself is not allowed.
@@ -101,7 +102,7 @@ class Method:
     name: of the method in the config field `loss.name`, and of its section if it has parameters.
     about: a sentence with its formula, for the documentation.
     short: name in tables and figures; empty for a method that has none but `name`.
-    shown: the fields that its name in tables always says: of the loss section, or a parameter.
+    shown: the field that its name in tables always says: of the loss section, or a parameter.
     variant: name behind the colon of a config file; empty for a method that needs more fields.
     parameters: the method's own parameters, {name: parameter}; see `SCHEDULE` for two names that
       have a meaning for every method.

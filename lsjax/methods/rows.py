@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from lsjax import transition as transition_lib
-from lsjax.methods.method import Arrays, Method, Parameter, Program, Strengths
+from lsjax.methods.method import Arrays, Method, Parameter, Program, Strengths, own_parameters
 
 
 def _smeared(strengths: Strengths, matrix: np.ndarray) -> Arrays:
@@ -50,7 +50,7 @@ def _backward_correction(s: Strengths) -> Arrays:
 
 
 def _small_losses(s: Strengths) -> Arrays:
-  return _cross_entropy(s) | {"forget": np.asarray(s.parameters["forget"])}
+  return _cross_entropy(s) | own_parameters(s)
 
 
 _ROWS = (

@@ -29,7 +29,7 @@ def draw_path(sweep: SweepResults) -> Drawing | None:
   axes[0, 0].set_ylabel("test accuracy, %")
   legend_below(figure, axes[0, 0])
   cells = [cell for points in paths.values() for _, cell in points]
-  return captioned("path", figure, sweep, cells)
+  return captioned("smearing_path", figure, sweep, cells)
 
 
 def draw_gains(sweep: SweepResults) -> Drawing | None:

@@ -177,7 +177,7 @@ def init_state(
   """
   variables = model.init(jax.random.key(seed), images)
   params = variables["params"]
-  num_classes = jax.eval_shape(model.apply, variables, images).shape[-1]
+  num_classes = params["head"]["bias"].shape[-1]
   if program.trained:
     params = {**params, LOSS: getattr(losses, program.trained)(num_classes)}
   examples = {"examples": jnp.zeros((num_examples, num_classes))} if program.memory else {}

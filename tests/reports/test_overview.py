@@ -136,11 +136,14 @@ def test_only_values_that_differ_from_most_are_said():
 
 def test_figures(sweep):
   drawn = {drawing.id: drawing for drawing in figures.draw(sweep)}
-  assert {"gains", "path"} <= set(drawn)
+  assert {"gains", "smearing_path"} <= set(drawn)
   assert "symmetric 20 %, symmetric 40 %" in drawn["gains"].caption
   assert "(n = 5)" in drawn["gains"].caption
   labels = [text.get_text() for text in drawn["gains"].figure.axes[0].get_yticklabels()]
   assert labels[-1] == "GCE q 0.7"
-  assert len(drawn["path"].figure.axes) == len(NOISES)
+  assert len(drawn["smearing_path"].figure.axes) == len(NOISES)
+  assert (
+    "mean over seeds with the 95 % interval of the mean (n = 5)" in drawn["smearing_path"].caption
+  )
   one_noise = sweep_of(*(c for c in sweep.cells if c.noise == "symmetric 20 %"))
   assert "gains" not in {drawing.id for drawing in figures.draw(one_noise)}

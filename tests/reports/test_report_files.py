@@ -107,7 +107,15 @@ def test_files_of_a_report(tmp_path):
     assert {p.stem for p in (out / "tables").glob(f"*.{suffix}")} == tables | leaderboards
   # No caption is left over; only a sweep with a grid has the table of chosen settings, and only one
   # of several methods and noises has an overview (test_overview.py).
-  others = {"table_tuned", "leaderboard", "overview", "gains", "gains_by_noise", "path"}
+  others = {
+    "table_tuned",
+    "leaderboard",
+    "overview",
+    "gains",
+    "gains_by_noise",
+    "path",
+    "smearing_path",
+  }
   assert DRAWN | tables | others == captions.CAPTIONS.keys()
   for tex in (out / "tables").glob("*.tex"):
     text = tex.read_text()
