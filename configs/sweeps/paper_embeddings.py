@@ -14,6 +14,7 @@ from lsjax import shipped
 from lsjax.sweeps import cells
 
 ALPHAS = (0.1, 0.4, 0.8)
+AROUND = (0.2, 0.6)  # at 20 % noise alone, for the claims that compare such strengths
 TUNED = ("CE", "LS 0.1", "FC 0.1", "BC 0.1")
 GRID = {"optim.learning_rate": (0.05, 0.01), "optim.weight_decay": (1e-4, 1e-3)}
 
@@ -31,6 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
     cell["changes"]["teacher.targets"] = "cached"  # features are not augmented
   config.cells = cells.union(
     curves,
+    cells.curves(AROUND, rates=(0.2,)),
     students,
     cells.candidates(tuned, GRID, config.base),
   )
