@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lsjax.data.classes import listed
+from lsjax.data.dataset import moments
 from lsjax.data.images import check_memory
 
 MOST_CATEGORIES = 32
@@ -58,6 +59,15 @@ class Encoder:
       block = frame.iloc[start : start + _BLOCK]
       out[start : start + _BLOCK] = self.transformer.transform(_typed(block, self.kinds))
     return out
+
+  def normalization(self, encoded: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the moments of encoded rows by which a network normalises, of numbers alone.
+
+    A rare category, divided by its small deviation, would be louder than every number.
+    """
+    mean, std = map(np.array, moments(encoded))
+    mean, std = np.where(self.is_number, mean, 0), np.where(self.is_number, std, 1)
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def fit(frame: Any, rows: np.ndarray) -> Encoder:

@@ -73,9 +73,7 @@ def load(section: config_lib.Data, *, given: bool, seed: int) -> Dataset:
   if section.test_path:
     path = pathlib.Path(section.test_path)
     with config_lib.naming("data.test_path", section.test_path):
-      test = _examples(_file(path, section), section, path.parent, train.classes)
-      column = section.true_label if test.true_labels is not None else section.label
-      examples_lib.check_test(test, train.classes, f"the label ({column!r})")
+      test = read_test(_file(path, section), section, path.parent, train.classes)
       if test.columns is not None and train.images is None:
         _same_columns(train.columns, test.columns)
   return examples_lib.to_dataset(
@@ -93,6 +91,26 @@ def image_files(path: str, column: str) -> list[tuple[str, pathlib.Path]]:
   separated.check_columns(list(frame.columns), [column])
   names = sorted(set(frame[column].dropna().map(str)))
   return [(name, pathlib.Path(path).parent / name) for name in names]
+
+
+def read_test(
+  frame: Any, section: config_lib.Data, directory: pathlib.Path, classes: tuple[Name, ...]
+) -> Examples:
+  """Makes examples to test on of a DataFrame.
+
+  Args:
+    frame: the table.
+    section: the columns; that of true labels or that of labels may be absent.
+    directory: where images are.
+    classes: the classes of the training table.
+
+  Raises:
+    ValueError: one line that does not name the table.
+  """
+  test = _examples(frame, section, directory, classes)
+  column = section.true_label if test.true_labels is not None else section.label
+  examples_lib.check_test(test, classes, f"the label ({column!r})")
+  return test
 
 
 def _same_columns(train: Any, test: Any) -> None:
@@ -128,8 +146,8 @@ def _examples(
     frame[section.label] = frame[true_label]
   special = [name for name in (section.label, true_label, section.id, section.image) if name]
   separated.check_columns(list(frame.columns), special)
-  coded = classes_lib.coded(frame[section.label], section.label)
-  true = classes_lib.coded(frame[true_label], true_label) if true_label else None
+  coded = classes_lib.coded(frame[section.label], f"column {section.label!r}")
+  true = classes_lib.coded(frame[true_label], f"column {true_label!r}") if true_label else None
   used = true if is_test and true is not None else coded
   has_label = used.codes >= 0
   frame, rows = frame[has_label], np.flatnonzero(has_label)
