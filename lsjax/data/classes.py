@@ -123,12 +123,7 @@ def listed(names: Sequence[object]) -> str:
 
 
 def check(
-  labels: np.ndarray,
-  classes: Sequence[Name],
-  what: str,
-  rows: np.ndarray | None = None,
-  *,
-  least: int = LEAST_EXAMPLES,
+  labels: np.ndarray, classes: Sequence[Name], what: str, rows: np.ndarray | None = None
 ) -> list[str]:
   """Checks that labels are enough to learn from, and says what is odd.
 
@@ -137,17 +132,18 @@ def check(
     classes: the names of the classes.
     what: where the labels are, such as "column 'species'".
     rows: the row of each label, [N]; None where labels are no column, so that they are no quantity.
-    least: the least number of examples.
 
   Returns:
     Remarks, a sentence each.
 
   Raises:
-    ValueError: one line: for fewer examples than the least number, for one class alone, and for
-      values that look like a quantity or an id.
+    ValueError: one line: for fewer than ten examples, for one class alone, and for values that
+      look like a quantity or an id.
   """
-  if len(labels) < least:
-    raise ValueError(f"{what} has {len(labels)} examples with a label; at least {least} are needed")
+  if len(labels) < LEAST_EXAMPLES:
+    raise ValueError(
+      f"{what} has {len(labels)} examples with a label; at least {LEAST_EXAMPLES} are needed"
+    )
   counts = np.bincount(labels, minlength=len(classes))
   present = [name for name, count in zip(classes, counts) if count]
   if len(present) < 2:

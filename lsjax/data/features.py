@@ -124,6 +124,25 @@ def fit(frame: Any, rows: np.ndarray) -> Encoder:
   return Encoder(kinds, names, is_number, tuple(notes), transformer)
 
 
+def storable(frame: Any) -> Any:
+  """Returns columns that are encoded alike and hold one type each, as a .parquet file needs them.
+
+  Raises:
+    ValueError: one line, for values that are no features.
+  """
+  import pandas as pd
+
+  found = {}
+  for name in frame.columns:
+    column, kind = frame[name], _kind(frame[name], name, [])
+    if isinstance(column.dtype, pd.CategoricalDtype):
+      column = _strings(column, name).astype("category")
+    elif column.dtype == object:
+      column = (_numbers if kind == "number" else _strings)(column, name)
+    found[name] = column
+  return pd.DataFrame(found, index=frame.index)
+
+
 def _blurred(frame: Any) -> Iterator[str]:
   """Yields a sentence on each column whose differences float32 hardly holds."""
   for name in frame.columns:

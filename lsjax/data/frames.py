@@ -1,12 +1,13 @@
 """Tables as pandas DataFrames: read from files, and their columns of ids, images and features."""
 
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 
 from lsjax.data import images, separated
+from lsjax.data.classes import listed
 from lsjax.validation import one_line
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -17,13 +18,20 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>"
 _EMPTY = ("", "NaN", "nan")
 
 
-def read(path: pathlib.Path, *, labels: Collection[str], texts: Collection[str]) -> Any:
+def read(
+  path: pathlib.Path,
+  *,
+  labels: Collection[str] = (),
+  texts: Collection[str] = (),
+  categories: Collection[str] = (),
+) -> Any:
   """Reads a file as a pandas DataFrame.
 
   Args:
     path: a .csv, .tsv or .parquet file.
     labels: the columns of labels, in which nothing is missing but what is empty.
     texts: the columns of ids and of names of files, which stay as they are written.
+    categories: columns of strings, even if all of them look like numbers.
 
   Raises:
     ValueError: one line that does not name the file.
@@ -54,7 +62,7 @@ def read(path: pathlib.Path, *, labels: Collection[str], texts: Collection[str])
       low_memory=False,
       keep_default_na=False,
       na_values={name: list(_EMPTY if name in literal else MISSING) for name in header},
-      dtype={name: str for name in texts if name in header},
+      dtype={name: str for name in (*texts, *categories) if name in header},
     )
   except FileNotFoundError:
     raise ValueError("no such file") from None
@@ -85,6 +93,12 @@ def features(frame: Any, special: Collection[str], notes: list[str]) -> Any:
   if len(named) < len(others):
     notes.append("columns without a name, such as row numbers, are left out")
   return frame[named]
+
+
+def names_of_nothing(values: Iterable[object], what: str) -> list[str]:
+  """Says which classes have a name that elsewhere stands for a missing value."""
+  found = [value for value in values if value in MISSING]
+  return [f"{what}: {listed(found)} is taken as a class; a missing label is empty"] if found else []
 
 
 def ids(column: Any, name: str) -> np.ndarray:

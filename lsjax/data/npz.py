@@ -1,7 +1,6 @@
 """A user's own arrays in an .npz file."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -177,15 +176,15 @@ def _pop_normalization(
   arrays: dict[str, np.ndarray], size: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
   names = ("normalization_mean", "normalization_std")
-  found = [arrays.pop(name, None) for name in names]
-  mean, std = found
-  if mean is None and std is None:
+  found = {name: arrays.pop(name) for name in names if name in arrays}
+  if not found:
     return None
-  for name, array in zip(names, found):
-    if array is None:
-      raise ValueError(f"has no {name}, which belongs to the other of {' and '.join(names)}")
+  if len(found) < 2:
+    raise ValueError(f"has {' and '.join(found)} alone; {' and '.join(names)} belong together")
+  for name, array in found.items():
     if array.shape != (size,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
       raise ValueError(f"{name} must be {size} finite numbers, not {array.dtype} {array.tolist()}")
+  mean, std = found.values()
   if (std <= 0).any():
     at = int((std <= 0).argmax())
     raise ValueError(f"normalization_std[{at}] = {std[at]} must be positive")

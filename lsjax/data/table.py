@@ -10,7 +10,7 @@ from lsjax import config as config_lib
 from lsjax.data import classes as classes_lib
 from lsjax.data import examples as examples_lib
 from lsjax.data import frames, separated
-from lsjax.data.classes import Coded, Name, listed
+from lsjax.data.classes import Coded, Name
 from lsjax.data.dataset import Dataset
 from lsjax.data.examples import Examples
 
@@ -162,7 +162,7 @@ def _examples(
   if not is_test:
     what = f"column {section.label!r}"
     notes += classes_lib.check(labels, classes, what, rows)
-    notes += _names_of_nothing(coded, section.label)
+    notes += frames.names_of_nothing(coded.values, what)
   ids = frames.ids(frame[section.id], section.id) if section.id else rows
   pictures = None
   if section.image:
@@ -184,11 +184,3 @@ def _true_labels(
       "as data.test_path"
     )
   return labels
-
-
-def _names_of_nothing(coded: Coded, column: str) -> list[str]:
-  """Says which classes have a name that elsewhere stands for a missing value."""
-  found = [value for value in coded.values if value in frames.MISSING]
-  if not found:
-    return []
-  return [f"column {column!r}: {listed(found)} is taken as a class; a missing label is empty"]
