@@ -11,6 +11,7 @@ from lsjax.data import classes as classes_lib
 from lsjax.data import images
 from lsjax.data.classes import Coded, Name, listed
 
+_MANY = 10  # votes of an annotator that cannot all be classes of nobody else by chance
 _TIE = 1e-9  # posteriors of two classes that differ by less are equal
 
 
@@ -91,6 +92,7 @@ def find(
     notes += classes_lib.check(kept[:, 0], classes, what, rows)
     return Given(rows, kept[:, 0], classes, true_labels, notes=tuple(notes))
   _check_votes(columns, kept, classes, rows)
+  _check_agreement(columns, kept, classes, rows)
   labels = _most_probable(kept, len(classes))
   notes += classes_lib.check(labels, classes, "the most probable class of the votes")
   annotators = tuple(column.name for column in columns)
@@ -130,6 +132,22 @@ def _check_votes(
     raise ValueError(
       f"{columns[annotators[at]].what}, row {rows[positions[at]]}: {classes[pooled[at]]!r} is one "
       f"of {len(np.unique(pooled))} different values among {len(pooled)} votes: {why}"
+    )
+
+
+def _check_agreement(
+  columns: Sequence[Column], votes: np.ndarray, classes: tuple[Name, ...], rows: np.ndarray
+) -> None:
+  """Raises ValueError for an annotator of many votes, none of whose classes another one gave."""
+  given = np.stack([np.bincount(v[v >= 0], minlength=len(classes)) for v in votes.T])
+  alone = given * ((given > 0).sum(axis=0) == 1)  # [annotator, class]
+  lonely = (alone.sum(axis=1) == given.sum(axis=1)) & (given.sum(axis=1) >= _MANY)
+  if len(columns) > 1 and lonely.any():
+    annotator = int(lonely.argmax())
+    row = int((votes[:, annotator] >= 0).argmax())
+    raise ValueError(
+      f"{columns[annotator].what}, row {rows[row]}: {classes[votes[row, annotator]]!r} is no class "
+      f"that another annotator gave, and nor are its other {given[annotator].sum() - 1} values"
     )
 
 

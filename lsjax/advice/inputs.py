@@ -2,7 +2,8 @@
 
 `read` takes all of them. `arrays` and `tables` read their kinds, `given` finds the labels, and
 `assembly` checks what all have in common. `checklist` writes and reads the list of labels to check,
-`storage` keeps a problem in the work directory, and `encoding` makes inputs of new examples. Nothing of the person's files is changed, and nothing in them is executed.
+`storage` keeps a problem in the work directory, and `encoding` makes inputs of new examples.
+Nothing of the person's files is changed, and nothing in them is executed.
 """
 
 import dataclasses

@@ -69,7 +69,7 @@ def read(source: Any, names: Names, test: Any, image_size: int) -> Problem:
     columns = features.storable(frames.features(frame, names.all, notes))
     encoder = features.fit(columns, np.arange(len(columns)))
     inputs = encoder.encode(columns)
-    notes += encoder.notes
+    notes += (*encoder.notes, *_more_labels(columns, given.classes))
     facts = {
       "normalization": encoder.normalization(inputs),
       "feature_names": encoder.names,
@@ -82,6 +82,18 @@ def read(source: Any, names: Names, test: Any, image_size: int) -> Problem:
       part = _test(test, names, given.classes, encoder, image_size)
   given = dataclasses.replace(given, notes=(*given.notes, *notes))
   return assembly.assemble(name, inputs, ids, given, part, **facts)
+
+
+def _more_labels(columns: Any, classes: tuple[Name, ...]) -> list[str]:
+  """Says which features hold the names of the classes, as a forgotten column of labels does."""
+  names = {name for name in classes if isinstance(name, str)}
+  found = [name for name in columns.columns if {*columns[name].dropna().unique()} == names]
+  if not found:
+    return []
+  return [
+    f"column {found[0]!r} holds the names of the classes and is a feature: if it is a label too, "
+    "name it in votes or trusted, or take it out of the table"
+  ]
 
 
 def _opened(source: Any, names: Names) -> tuple[Any, pathlib.Path, str]:

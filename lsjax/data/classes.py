@@ -72,7 +72,7 @@ def coded_array(array: np.ndarray, what: str, *, unknown: int | None = None) -> 
     raise ValueError(f"{what} must have shape [N], not {list(array.shape)}")
   index: dict[Any, int] = {}
   if array.dtype.kind == "O":
-    absent = np.array([v is None or v == "" or v != v for v in array.tolist()], bool)
+    absent = np.array([_is_absent(v) for v in array.tolist()], bool)
     found = [index.setdefault(str(v), len(index)) for v in array[~absent].tolist()]
     _, firsts = np.unique(np.array(found, np.intp), return_index=True)
     uniques, inverse = array[~absent][firsts], np.array(found, np.intp)
@@ -90,6 +90,13 @@ def coded_array(array: np.ndarray, what: str, *, unknown: int | None = None) -> 
       hint = "" if unknown is None else f", and {unknown} is a missing label"
       raise ValueError(f"{what}, row {row}: {value} is no class; classes count from 0{hint}")
   return Coded(codes, values)
+
+
+def _is_absent(value: Any) -> bool:
+  try:
+    return value is None or bool(value == "") or not bool(value == value)
+  except TypeError:  # the missing value of pandas equals nothing, not even falsely
+    return True
 
 
 def _plain(codes: np.ndarray, uniques: Iterable[Any], what: str) -> tuple[Name, ...]:
