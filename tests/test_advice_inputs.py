@@ -227,7 +227,7 @@ def test_arrays_become_what_networks_take():
   grey = np.arange(N * 4).reshape(N, 2, 2)
   assert inputs.read((grey, KINDS)).inputs.dtype == np.uint8
   assert inputs.read((grey, KINDS)).inputs.shape == (N, 2, 2, 1)
-  nullable = pd.Series([pd.NA, *numbers()[1:]], dtype="Int64")
+  nullable = np.array([pd.NA, *numbers()[1:]], object)
   assert len(inputs.read((vectors(), nullable))) == N - 1
 
 
@@ -243,7 +243,11 @@ ARRAYS = {
   "short": ((vectors(), KINDS[1:]), {}, "labels has shape [39]; 40 labels are needed"),
   "nothing": ((vectors(), None), {}, "either labels or votes are needed"),
   "both": ((vectors(), KINDS), {"votes": vectors()}, "either labels or votes are needed"),
-  "float votes": ((vectors(), None), {"votes": vectors()}, "votes[:, 0], row 0: 0.1257"),
+  "float votes": (
+    (vectors(), None),
+    {"votes": vectors()},
+    "votes[:, 0], row 0: 0.1257302210933933 is one",
+  ),
   "another trusted": ((vectors(), KINDS), {"trusted": known(2, "xy" * 20)}, "trusted, row 0: 'x'"),
   "test class": (
     (vectors(), KINDS),
@@ -287,9 +291,9 @@ TABLES = {
   "one class": ({"kind": "x"}, {"label": "kind"}, "column 'kind' holds one class, 'x'"),
   "quantity": ({}, {"label": "size"}, "column 'size' holds 40 different values in 40 examples"),
   "voted": (
-    {"age": np.arange(N) % 5},
-    {"votes": ["kind", "age"]},
-    "column 'kind', row 0: 'cat' is no class that another annotator gave, and nor are its other 39",
+    {"age": np.arange(N) % 5, "b": KINDS},
+    {"votes": ["kind", "b", "age"]},
+    "column 'age', row 0: '0' is no class that another annotator gave, and nor are its other 39",
   ),
   "trusted": (
     {"t": [None, "cow"] * 20},
@@ -315,6 +319,8 @@ def test_a_table_of_constants_and_two_kinds_of_labels():
   constant = table()[["kind"]].assign(a=1)
   assert error(constant, label="kind") == "the table: has no column left that could be a feature"
   assert error(table(), label="kind", votes=["kind"]).startswith("label is 'kind' and there are")
+  assert error(table(), label="kind", trusted="kind").startswith("'kind' is named twice among")
+  assert error(table(), label="kind", trusted=KINDS).startswith("votes and trusted are names of")
   wrong = error(table(), label="kind", test=table(kind="cow"))
   assert wrong.startswith("the table: the table of test data: the label ('kind') of example 0")
   wrong = error(table(), label="kind", test=table().drop(columns="size"))

@@ -76,7 +76,15 @@ def read(
       f"label is {label!r} and there are votes: leave label empty, since the labels are then the "
       "most probable classes of the votes"
     )
+  if not all(isinstance(name, str) for name in (*several, trusted)):
+    raise ValueError(
+      "votes and trusted are names of columns or keys; arrays of them go with a pair of arrays"
+    )
   names = tables.Names(label, id, image, several, trusted)
+  if twice := [name for i, name in enumerate(names.all) if name in names.all[:i]]:
+    raise ValueError(
+      f"{twice[0]!r} is named twice among label, votes, trusted, id and image: each needs its own"
+    )
   with assembly.about(source if isinstance(source, (str, os.PathLike)) else "the table"):
     problem = _read(source, names, test, image_size)
   return problem if checked is None else checklist.apply(problem, checked)
