@@ -54,6 +54,26 @@ def test_npz(tmp_path):
   assert vectors.train_images.dtype == np.float32
 
 
+def test_what_an_npz_may_say_of_itself(tmp_path):
+  d = load(tmp_path)
+  assert (d.class_names, d.normalization, d.test_is_noisy, d.notes) == ((), None, False, ())
+  mean, std = (0.5, 1.0, 2.0), (1.0, 2.0, 3.0)
+  d = load(
+    tmp_path,
+    class_names=np.array(["cat", "dog", "cow", "emu", "fox"]),
+    normalization_mean=np.array(mean),
+    normalization_std=np.array(std),
+    test_is_noisy=True,
+  )
+  assert d.class_names == ("cat", "dog", "cow", "emu", "fox")
+  assert d.num_classes == 5  # and not the four that have an example
+  assert d.normalization == (mean, std)
+  assert d.test_is_noisy
+  assert d.notes == ("test_is_noisy: test accuracy is agreement with noisy labels",)
+  assert set(d.label_sets) == {"train_labels", "crawled"}
+  assert load(tmp_path, class_names=np.array([0.5, 1, 2, 3])).class_names == (0.5, 1, 2, 3)
+
+
 @pytest.mark.parametrize(
   ("changes", "given", "message"),
   [
@@ -76,7 +96,31 @@ def test_npz(tmp_path):
     ({"crawled": np.full(20, np.nan)}, "crawled", r"^crawled\[0\] = nan is not an integer"),
     ({"crawled": np.zeros((20, 4), int)}, "crawled", r"^crawled must be integers \[N\]"),
     ({"test_images": np.zeros((0, 6, 6, 3), np.uint8)}, "", "empty"),
-    ({"train_ids": np.zeros(20, int)}, "", "distinct"),
+    ({"train_ids": np.zeros(20, int)}, "", "distinct .*; rows 0 and 1 have the same id 0$"),
+    (
+      {"train_images": np.eye(20, 5) * 1e60, "test_images": np.eye(8, 5)},
+      "",
+      r"^train_images\[0, 0\] = 1e\+60 is not finite in float32",
+    ),
+    (
+      {"class_names": np.array(["a", "b", "c"])},
+      "",
+      r"^train_labels\[3\] = 3 is outside \[0, 3\) \(3 is the number of class_names\)",
+    ),
+    ({"class_names": np.array(["a", "b", "c", "a"])}, "", "^class_names must be distinct"),
+    ({"class_names": np.zeros((2, 2))}, "", "^class_names must be distinct .*, not float64"),
+    ({"normalization_mean": np.zeros(3)}, "", "^has normalization_mean alone; .* belong together"),
+    (
+      {"normalization_mean": np.zeros(2), "normalization_std": np.ones(3)},
+      "",
+      "^normalization_mean must be 3 finite numbers",
+    ),
+    (
+      {"normalization_mean": np.zeros(3), "normalization_std": np.arange(3.0)},
+      "",
+      r"^normalization_std\[0\] = 0.0 must be positive",
+    ),
+    ({"test_is_noisy": np.array(1)}, "", "^test_is_noisy must be true or false, not int64"),
   ],
 )
 def test_npz_errors(tmp_path, changes, given, message):

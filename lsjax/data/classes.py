@@ -35,10 +35,14 @@ class Coded:
     return np.array([*of_values, -1], np.int32)[self.codes]
 
 
-def coded(column: Any, name: str) -> Coded:
+def coded(column: Any, what: str) -> Coded:
   """Finds the different values of a pandas column of labels.
 
   Integers that pandas holds as floating point, as it does beside missing values, are integers.
+
+  Args:
+    column: the column.
+    what: what messages call it, such as "column 'species'".
 
   Raises:
     ValueError: one line, for a value that is neither a string nor a finite number.
@@ -46,18 +50,67 @@ def coded(column: Any, name: str) -> Coded:
   import pandas as pd
 
   codes, uniques = pd.factorize(column.astype(object), use_na_sentinel=True)
+  return Coded(codes, _plain(codes, uniques, what))
+
+
+def coded_array(array: np.ndarray, what: str, *, unknown: int | None = None) -> Coded:
+  """Finds the different values of an array of labels.
+
+  NaN, None and empty strings are missing values.
+
+  Args:
+    array: labels [N].
+    what: what messages call the array, such as "labels".
+    unknown: a negative integer that stands for a missing value too; None if there is no such
+      integer. Other negative integers are errors, since they may be meant so.
+
+  Raises:
+    ValueError: one line, for another shape, for a negative integer, and for a value that is neither
+      a string nor a finite number.
+  """
+  if array.ndim != 1:
+    raise ValueError(f"{what} must have shape [N], not {list(array.shape)}")
+  index: dict[Any, int] = {}
+  if array.dtype.kind == "O":
+    absent = np.array([_is_absent(v) for v in array.tolist()], bool)
+    found = [index.setdefault(str(v), len(index)) for v in array[~absent].tolist()]
+    _, firsts = np.unique(np.array(found, np.intp), return_index=True)
+    uniques, inverse = array[~absent][firsts], np.array(found, np.intp)
+  else:
+    absent = array == "" if array.dtype.kind == "U" else array != array
+    if unknown is not None and array.dtype.kind in "if":
+      absent |= array == unknown
+    uniques, inverse = np.unique(array[~absent], return_inverse=True)
+  codes = np.full(len(array), -1, np.intp)
+  codes[~absent] = inverse
+  values = _plain(codes, uniques, what)
+  for i, value in enumerate(values):
+    if isinstance(value, int) and value < 0:
+      row = int((codes == i).argmax())
+      hint = "" if unknown is None else f", and {unknown} is a missing label"
+      raise ValueError(f"{what}, row {row}: {value} is no class; classes count from 0{hint}")
+  return Coded(codes, values)
+
+
+def _is_absent(value: Any) -> bool:
+  try:
+    return value is None or bool(value == "") or not bool(value == value)
+  except TypeError:  # the missing value of pandas equals nothing, not even falsely
+    return True
+
+
+def _plain(codes: np.ndarray, uniques: Iterable[Any], what: str) -> tuple[Name, ...]:
+  """Returns different values as names of classes, or raises ValueError."""
   values: list[Name] = []
   for i, value in enumerate(uniques):
     plain = value.item() if isinstance(value, np.generic) else value
     if isinstance(plain, float) and plain.is_integer():
       plain = int(plain)
     if not isinstance(plain, Name) or (isinstance(plain, float) and not np.isfinite(plain)):
-      row = int(np.flatnonzero(codes == i)[0])
-      raise ValueError(
-        f"column {name!r}, row {row}: {value!r} is no class; classes are strings or numbers"
-      )
+      row = int((codes == i).argmax())
+      raise ValueError(f"{what}, row {row}: {value!r} is no class; classes are strings or numbers")
     values.append(plain)
-  return Coded(codes, tuple(values))
+  return tuple(values)
 
 
 def ordered(values: Iterable[Name]) -> tuple[Name, ...]:
@@ -103,8 +156,12 @@ def check(
   if len(present) < 2:
     raise ValueError(f"{what} holds one class, {present[0]!r}; at least two are needed")
   remarks = []
-  if rows is not None:
-    _check_column(labels, classes, f"{what} holds {len(present)} different values", rows)
+  if rows is not None and (odd := odd_value(labels, classes)):
+    at, why = odd
+    raise ValueError(
+      f"{what} holds {len(present)} different values in {len(labels)} examples, such as "
+      f"{classes[labels[at]]!r} in row {rows[at]}: {why}"
+    )
   if alone := [name for name, count in zip(classes, counts) if count == 1]:
     remarks.append(f"{what}: {len(alone)} classes have a single example ({listed(alone)})")
   alike = collections.defaultdict(list)
@@ -115,16 +172,20 @@ def check(
   return remarks
 
 
-def _check_column(labels: np.ndarray, classes: Sequence[Name], many: str, rows: np.ndarray) -> None:
-  """Raises ValueError if a column of labels looks like a quantity or an id."""
-  many, values = f"{many} in {len(labels)} examples", np.unique(labels)
+def odd_value(labels: np.ndarray, classes: Sequence[Name]) -> tuple[int, str] | None:
+  """Finds a value by which labels look like a quantity or an id.
+
+  Args:
+    labels: the labels of all rows that have one, integers [N].
+    classes: the names of the classes.
+
+  Returns:
+    Where the value is, and why it is odd; None if the labels look like labels.
+  """
+  count = len(np.unique(labels))
   fractions = np.array([isinstance(name, float) for name in classes])[labels]
-  if fractions.any() and len(values) > _MOST_FRACTIONS:
-    at = int(fractions.argmax())
-    raise ValueError(
-      f"{many}, such as {classes[labels[at]]!r} in row {rows[at]}: a quantity is no class"
-    )
-  if len(values) > min(MOST_CLASSES, len(labels) / 2):
-    raise ValueError(
-      f"{many}, such as {classes[labels[0]]!r} in row {rows[0]}: is it a number or an id?"
-    )
+  if fractions.any() and count > _MOST_FRACTIONS:
+    return int(fractions.argmax()), "a quantity is no class"
+  if count > min(MOST_CLASSES, len(labels) / 2):
+    return 0, "is it a number or an id?"
+  return None

@@ -8,7 +8,7 @@ import numpy as np
 from lsjax.data import classes as classes_lib
 from lsjax.data import features
 from lsjax.data.classes import Name
-from lsjax.data.dataset import Dataset, moments
+from lsjax.data.dataset import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +100,7 @@ def to_dataset(
     train_inputs = encoder.encode(examples.columns.iloc[train_rows])
     other = examples.columns.iloc[test_rows] if test is None else test.columns
     test_inputs = encoder.encode(other)
-    mean, std = map(np.array, moments(train_inputs))
-    # A rare category, divided by its small deviation, would be louder than every number.
-    mean, std = np.where(encoder.is_number, mean, 0), np.where(encoder.is_number, std, 1)
-    normalization = tuple(mean.tolist()), tuple(std.tolist())
+    normalization = encoder.normalization(train_inputs)
   labels = examples.labels[train_rows]
   clean = None if given else labels
   if true is not None:

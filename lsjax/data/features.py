@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lsjax.data.classes import listed
+from lsjax.data.dataset import moments
 from lsjax.data.images import check_memory
 
 MOST_CATEGORIES = 32
@@ -58,6 +59,15 @@ class Encoder:
       block = frame.iloc[start : start + _BLOCK]
       out[start : start + _BLOCK] = self.transformer.transform(_typed(block, self.kinds))
     return out
+
+  def normalization(self, encoded: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the moments of encoded rows by which a network normalises, of numbers alone.
+
+    A rare category, divided by its small deviation, would be louder than every number.
+    """
+    mean, std = map(np.array, moments(encoded))
+    mean, std = np.where(self.is_number, mean, 0), np.where(self.is_number, std, 1)
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def fit(frame: Any, rows: np.ndarray) -> Encoder:
@@ -112,6 +122,25 @@ def fit(frame: Any, rows: np.ndarray) -> Encoder:
   names = tuple(map(str, transformer.get_feature_names_out()))
   is_number = np.arange(len(names)) < len(measured)
   return Encoder(kinds, names, is_number, tuple(notes), transformer)
+
+
+def storable(frame: Any) -> Any:
+  """Returns columns that are encoded alike and hold one type each, as a .parquet file needs them.
+
+  Raises:
+    ValueError: one line, for values that are no features.
+  """
+  import pandas as pd
+
+  found = {}
+  for name in frame.columns:
+    column, kind = frame[name], _kind(frame[name], name, [])
+    if isinstance(column.dtype, pd.CategoricalDtype):
+      column = _strings(column, name).astype("category")
+    elif column.dtype == object:
+      column = (_numbers if kind == "number" else _strings)(column, name)
+    found[name] = column
+  return pd.DataFrame(found, index=frame.index)
 
 
 def _blurred(frame: Any) -> Iterator[str]:

@@ -45,23 +45,40 @@ def load(section: config_lib.Data, *, given: bool, seed: int) -> Dataset:
   Raises:
     ValueError: one line about section.path; a `ConfigError` if it is about section.test_path.
   """
-  root, size, test = pathlib.Path(section.path), section.image_size, None
-  if not (is_split := _is_split(root)):
-    train = _read(root, size)
-  elif section.test_path:
+  root, size = pathlib.Path(section.path), section.image_size
+  if section.test_path and _is_split(root):
     raise ValueError("has a test/ of its own: leave data.test_path empty, or name its train/")
-  else:
-    train = _read(root, size, "train/")
-    test = _read(root, size, "test/", train)
+  train, test = read_parts(root, size)
   if section.test_path:
     with config_lib.naming("data.test_path", section.test_path):
-      test = _read(pathlib.Path(section.test_path), size, "", train)
-  unused = [name for name in _UNUSED if is_split and (root / name).is_dir()]
+      test = read_test(pathlib.Path(section.test_path), size, train)
+  unused = [name for name in _UNUSED if _is_split(root) and (root / name).is_dir()]
   notes = [f"{name}/ is not used; data.validation_examples holds out images" for name in unused]
   made = examples_lib.to_dataset(
     train, test, name=LABELS, given=given, share=section.test_share, seed=seed
   )
   return dataclasses.replace(made, notes=(*made.notes, *notes))
+
+
+def read_parts(root: pathlib.Path, size: int) -> tuple[Examples, Examples | None]:
+  """Reads the images to train on, and those to test on if the folder has them in train/ and test/.
+
+  Raises:
+    ValueError: one line that does not name the folder.
+  """
+  if not _is_split(root):
+    return _read(root, size), None
+  train = _read(root, size, "train/")
+  return train, _read(root, size, "test/", train)
+
+
+def read_test(root: pathlib.Path, size: int, train: Examples) -> Examples:
+  """Reads a folder of images to test on, whose classes are those of the training images.
+
+  Raises:
+    ValueError: one line that does not name the folder.
+  """
+  return _read(root, size, "", train)
 
 
 def files(path: str) -> list[tuple[str, pathlib.Path]]:

@@ -1,10 +1,7 @@
 """A table in a .csv, .tsv or .parquet file, or in memory, as labelled examples."""
 
-import csv
-import difflib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +9,10 @@ import numpy as np
 from lsjax import config as config_lib
 from lsjax.data import classes as classes_lib
 from lsjax.data import examples as examples_lib
-from lsjax.data import images
-from lsjax.data.classes import Coded, Name, listed
+from lsjax.data import frames, separated
+from lsjax.data.classes import Coded, Name
 from lsjax.data.dataset import Dataset
 from lsjax.data.examples import Examples
-from lsjax.validation import one_line
-
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-# What a field of a feature says where its value is missing. In labels and ids nothing is missing
-# but what is empty or not a number: NA and None are names of classes.
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>")
-_EMPTY = ("", "NaN", "nan")
-_NAMELESS = "Unnamed: "  # as pandas calls them
 
 
 def read_table(
@@ -84,9 +73,7 @@ def load(section: config_lib.Data, *, given: bool, seed: int) -> Dataset:
   if section.test_path:
     path = pathlib.Path(section.test_path)
     with config_lib.naming("data.test_path", section.test_path):
-      test = _examples(_file(path, section), section, path.parent, train.classes)
-      column = section.true_label if test.true_labels is not None else section.label
-      examples_lib.check_test(test, train.classes, f"the label ({column!r})")
+      test = read_test(_file(path, section), section, path.parent, train.classes)
       if test.columns is not None and train.images is None:
         _same_columns(train.columns, test.columns)
   return examples_lib.to_dataset(
@@ -101,9 +88,29 @@ def image_files(path: str, column: str) -> list[tuple[str, pathlib.Path]]:
     ValueError: one line, if the table cannot be read.
   """
   frame = _file(pathlib.Path(path), config_lib.Data(image=column))
-  _check_columns(list(frame.columns), [column])
+  separated.check_columns(list(frame.columns), [column])
   names = sorted(set(frame[column].dropna().map(str)))
   return [(name, pathlib.Path(path).parent / name) for name in names]
+
+
+def read_test(
+  frame: Any, section: config_lib.Data, directory: pathlib.Path, classes: tuple[Name, ...]
+) -> Examples:
+  """Makes examples to test on of a DataFrame.
+
+  Args:
+    frame: the table.
+    section: the columns; that of true labels or that of labels may be absent.
+    directory: where images are.
+    classes: the classes of the training table.
+
+  Raises:
+    ValueError: one line that does not name the table.
+  """
+  test = _examples(frame, section, directory, classes)
+  column = section.true_label if test.true_labels is not None else section.label
+  examples_lib.check_test(test, classes, f"the label ({column!r})")
+  return test
 
 
 def _same_columns(train: Any, test: Any) -> None:
@@ -112,100 +119,8 @@ def _same_columns(train: Any, test: Any) -> None:
 
 
 def _file(path: pathlib.Path, section: config_lib.Data) -> Any:
-  """Reads a file as a pandas DataFrame."""
-  import pandas as pd
-
-  suffix = path.suffix.lower()
-  if suffix not in (*_SEPARATORS, ".parquet"):
-    raise ValueError("is no table: a .csv, .tsv or .parquet file is needed")
-  try:
-    images.check_memory(path.stat().st_size, "data.name=npz reads larger data")
-    if suffix == ".parquet":
-      from pyarrow import parquet
-
-      facts = parquet.read_metadata(path)  # a small file may hold many equal values
-      images.check_memory(8 * facts.num_rows * facts.num_columns, "leave out columns or rows")
-      return pd.read_parquet(path, engine="pyarrow")
-    separator = _SEPARATORS[suffix]
-    header = _check_lines(path, separator)
-    literal = {section.label, section.true_label, section.id, section.image}
-    return pd.read_csv(
-      path,
-      sep=separator,
-      encoding="utf-8-sig",
-      header=0,
-      names=header,
-      index_col=False,
-      low_memory=False,
-      keep_default_na=False,
-      na_values={name: list(_EMPTY if name in literal else _MISSING) for name in header},
-      dtype={name: str for name in (section.id, section.image) if name in header},
-    )
-  except FileNotFoundError:
-    raise ValueError("no such file") from None
-  except (ValueError, ModuleNotFoundError):
-    raise
-  except Exception as error:  # pandas and pyarrow raise many kinds for damaged files
-    raise ValueError(f"cannot be read as a table ({one_line(error)})") from error
-
-
-def _check_lines(path: pathlib.Path, separator: str) -> list[str]:
-  """Checks that every row has the fields of the header; returns their names."""
-  with path.open(encoding="utf-8-sig", newline="") as file:
-    rows = csv.reader(_plain(file), delimiter=separator)
-    try:
-      header = [name.strip() or f"{_NAMELESS}{i}" for i, name in enumerate(next(rows, []))]
-      if not header:
-        raise ValueError("is empty: a header with the names of columns is needed")
-      first, count = 1, 0
-      for row in rows:
-        if row and len(row) != len(header):
-          quote = " (or is a quotation mark not closed?)" if rows.line_num > first + 1 else ""
-          raise ValueError(
-            f"line {first + 1} has {len(row)} fields, and the header {len(header)}{quote}"
-          )
-        first, count = rows.line_num, count + bool(row)
-    except csv.Error as error:
-      raise ValueError(f"line {rows.line_num} cannot be read ({error})") from None
-    except UnicodeDecodeError:
-      raise ValueError(f"line {_undecoded(path)} is not UTF-8; save the file as UTF-8") from None
-  _check_columns(header, [])
-  if not count:
-    raise ValueError("holds a header and no rows")
-  other = next((s for s in ";\t," if s in header[0]), None) if len(header) == 1 else None
-  if other is not None:
-    raise ValueError(
-      f"has one column, {header[0]!r}: separate the fields by {separator!r} instead of {other!r}"
-    )
-  return header
-
-
-def _plain(lines: Any) -> Iterator[str]:
-  for line in lines:
-    if "\0" in line:
-      raise csv.Error("it holds a zero byte")
-    yield line
-
-
-def _undecoded(path: pathlib.Path) -> int:
-  """Returns the number of the first line that is not UTF-8, counted from 1."""
-  with path.open("rb") as file:
-    for number, line in enumerate(file, 1):
-      try:
-        line.decode()
-      except UnicodeDecodeError:
-        return number
-  return 1
-
-
-def _check_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
-  if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
-    raise ValueError(f"has two columns {twice[0]!r}")
-  for name in wanted:
-    if name not in names:
-      near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-      known = f"did you mean {listed(near)}?" if near else f"it has {listed(names)}"
-      raise ValueError(f"has no column {name!r}; {known}")
+  labels, texts = (section.label, section.true_label), (section.id, section.image)
+  return frames.read(path, labels=labels, texts=texts)
 
 
 def _examples(
@@ -223,19 +138,16 @@ def _examples(
     classes: the classes of the training table, for a table to test on.
   """
   is_test, notes = classes is not None, []
-  if section.id in frame.index.names:
-    frame = frame.reset_index(section.id)
-  frame = frame.reset_index(drop=True)
-  frame.columns = [str(name).strip() for name in frame.columns]
+  frame = frames.cleaned(frame, section.id)
   true_label = section.true_label
   if is_test and true_label not in frame.columns:
     true_label = ""  # clean labels may be the only ones
   elif is_test and true_label and section.label not in frame.columns:
     frame[section.label] = frame[true_label]
   special = [name for name in (section.label, true_label, section.id, section.image) if name]
-  _check_columns(list(frame.columns), special)
-  coded = classes_lib.coded(frame[section.label], section.label)
-  true = classes_lib.coded(frame[true_label], true_label) if true_label else None
+  separated.check_columns(list(frame.columns), special)
+  coded = classes_lib.coded(frame[section.label], f"column {section.label!r}")
+  true = classes_lib.coded(frame[true_label], f"column {true_label!r}") if true_label else None
   used = true if is_test and true is not None else coded
   has_label = used.codes >= 0
   frame, rows = frame[has_label], np.flatnonzero(has_label)
@@ -250,16 +162,15 @@ def _examples(
   if not is_test:
     what = f"column {section.label!r}"
     notes += classes_lib.check(labels, classes, what, rows)
-    notes += _names_of_nothing(coded, section.label)
-  ids = _ids(frame[section.id], section.id) if section.id else rows
-  pictures = _images(frame[section.image], section, directory) if section.image else None
-  others = [name for name in frame.columns if name not in special and name != section.true_label]
-  if nameless := [name for name in others if not name or name.startswith(_NAMELESS)]:
-    others = [name for name in others if name not in nameless]
-    notes.append("columns without a name, such as row numbers, are left out")
-  if pictures is None and not others:
+    notes += frames.names_of_nothing(coded.values, what)
+  ids = frames.ids(frame[section.id], section.id) if section.id else rows
+  pictures = None
+  if section.image:
+    pictures = frames.pictures(frame[section.image], section.image, directory, section.image_size)
+  others = frames.features(frame, {*special, section.true_label}, notes)
+  if pictures is None and others.empty:
     raise ValueError("has no column of features beside the labels")
-  return Examples(ids, labels, classes, true_labels, pictures, frame[others], tuple(notes))
+  return Examples(ids, labels, classes, true_labels, pictures, others, tuple(notes))
 
 
 def _true_labels(
@@ -273,37 +184,3 @@ def _true_labels(
       "as data.test_path"
     )
   return labels
-
-
-def _names_of_nothing(coded: Coded, column: str) -> list[str]:
-  """Says which classes have a name that elsewhere stands for a missing value."""
-  found = [value for value in coded.values if value in _MISSING]
-  if not found:
-    return []
-  return [f"column {column!r}: {listed(found)} is taken as a class; a missing label is empty"]
-
-
-def _ids(column: Any, name: str) -> np.ndarray:
-  """Returns distinct ids: integers if all of them are, or strings."""
-  if column.isna().any():
-    raise ValueError(f"column {name!r}, row {column.isna().idxmax()}: the id is missing")
-  texts = column.map(lambda v: str(int(v)) if isinstance(v, float) and v.is_integer() else str(v))
-  if texts.duplicated().any():
-    row = texts.duplicated().idxmax()
-    first = (texts == texts[row]).idxmax()
-    raise ValueError(f"column {name!r}: rows {first} and {row} have the same id {texts[row]!r}")
-  if texts.str.fullmatch(r"0|-?[1-9][0-9]{0,17}").all():
-    return texts.astype(np.int64).to_numpy()
-  return np.array(texts.tolist(), np.str_)
-
-
-def _images(column: Any, section: config_lib.Data, directory: pathlib.Path) -> np.ndarray:
-  paths = []
-  for row, name in column.items():
-    try:
-      if not isinstance(name, str):
-        raise ValueError("the path of the image is missing")
-      paths.append(images.inside(directory, name))
-    except ValueError as error:
-      raise ValueError(f"column {section.image!r}, row {row}: {error}") from None
-  return images.read(paths, section.image_size)
