@@ -1,6 +1,6 @@
-"""The console command: lsjax train, lsjax sweep and lsjax report.
+"""The console command: lsjax train, lsjax sweep, lsjax report and lsjax advise.
 
-Each is the same as the module of its name: python -m lsjax.main, lsjax.sweep and lsjax.report.
+They are the same as python -m lsjax.main, lsjax.sweep, lsjax.report and lsjax.advice.
 `lsjax COMMAND --help` shows what a command takes.
 """
 
@@ -13,6 +13,7 @@ _COMMANDS = {
   "train": ("lsjax.main", "trains one run, or a teacher and its student"),
   "sweep": ("lsjax.sweep", "trains every cell of a sweep and writes its report"),
   "report": ("lsjax.report", "writes the report of a sweep again"),
+  "advise": ("lsjax.advice.__main__", "says what to use on your own noisy labels"),
 }
 
 

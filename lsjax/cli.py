@@ -88,7 +88,9 @@ _KEPT: list[object] = []
 
 
 def run(
-  main: Callable[[Sequence[str]], None], check_name: Callable[[str], None], module: ModuleType
+  main: Callable[[Sequence[str]], None],
+  check_name: Callable[[str], None] | None,
+  module: ModuleType,
 ) -> None:
   """Parses the command line and runs a command; wrong flags end in one line and status 2.
 
@@ -96,7 +98,8 @@ def run(
 
   Args:
     main: the command, a function of the arguments that are no flags.
-    check_name: a function that raises `ConfigError` for the name of an unknown override.
+    check_name: a function that raises `ConfigError` for the name of an unknown override; None for a
+      command that takes arguments instead of --config.
     module: the command's module, for its help text.
   """
 
@@ -113,11 +116,16 @@ def run(
   app.run(guarded, flags_parser=lambda argv: _parse(list(argv), check_name, module))
 
 
-def _parse(argv: list[str], check_name: Callable[[str], None], module: ModuleType) -> list[str]:
+def _parse(
+  argv: list[str], check_name: Callable[[str], None] | None, module: ModuleType
+) -> list[str]:
   if {"--help", "-help", "-h", "--helpshort"} & set(argv):
     _print_help(argv[0], module)
     sys.exit(0)
   try:
+    if check_name is None:
+      FLAGS.set_gnu_getopt(True)  # flags may follow the arguments
+      return _quiet(FLAGS(argv))
     argv = _with_config_paths(argv)
     for argument in argv[1:]:
       if override := re.match(r"--?config\.([^=]+)", argument):
@@ -137,6 +145,11 @@ def _parse(argv: list[str], check_name: Callable[[str], None], module: ModuleTyp
     fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
   if len(rest) > 1:
     fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
+  return _quiet(rest)
+
+
+def _quiet(rest: list[str]) -> list[str]:
+  """Returns its argument, once the flags are parsed, and silences other libraries."""
   # Orbax logs every file that it touches, and every error with a traceback.
   if not FLAGS["verbosity"].present:
     logging.set_verbosity(logging.FATAL)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lsjax.data.classes import Name
+from lsjax.estimate import Sample
 
 UNKNOWN = -1  # a label, or a vote, that nobody gave
 
@@ -63,3 +64,13 @@ class Problem:
   def checked(self) -> np.ndarray:
     """The positions of the examples whose true labels are known, increasing."""
     return np.flatnonzero(self.true_labels != UNKNOWN)
+
+  @property
+  def sample(self) -> Sample:
+    """The checked examples with the chances by which they were chosen.
+
+    Those whose chance nobody wrote down count as chosen evenly from all examples.
+    """
+    rows = self.checked
+    even = len(rows) / len(self)
+    return Sample(rows, np.where(np.isnan(self.chances[rows]), even, self.chances[rows]))

@@ -20,8 +20,8 @@ _MOST_TEST = 500  # training examples that stand in for a test set where there i
 _REMARKS = ("name", "notes")  # what data.npz holds and what does not make other data of it
 
 
-def save(problem: Problem, directory: str | os.PathLike[str]) -> None:
-  """Writes data.npz and, for a table, columns.parquet.
+def save(problem: Problem, directory: str | os.PathLike[str], name: str = DATA) -> None:
+  """Writes data.npz, or a file of another name, and, for a table, columns.parquet.
 
   A run that trains on data.npz finds the given labels as `given`, and as `final` those in which
   checked labels replace wrong ones. Without data to test on, at most 500 of the training examples
@@ -42,7 +42,7 @@ def save(problem: Problem, directory: str | os.PathLike[str]) -> None:
       raise ValueError(f"the columns of the table cannot be stored ({one_line(error)})") from error
   else:
     (where / COLUMNS).unlink(missing_ok=True)
-  with files.replacing(where / DATA) as f:
+  with files.replacing(where / name) as f:
     np.savez(f, allow_pickle=False, **_arrays(problem))
 
 
