@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 
 from lsjax.reports import reading
@@ -78,14 +78,20 @@ def to_markdown(table: Table) -> list[str]:
   return [header, "|" + "---|" * len(table.header), *rows]
 
 
-def to_html(table: Table) -> list[str]:
-  """Returns the lines of an HTML table in a box that scrolls, without its caption."""
+def to_html(table: Table, shaded: Collection[int] = ()) -> list[str]:
+  """Returns the lines of an HTML table in a box that scrolls, without its caption.
+
+  Args:
+    table: the table.
+    shaded: the numbers of rows that belong together.
+  """
   return [
     f'<div class="scroll{" prose" if is_prose(table) else ""}"><table><thead><tr>',
     *(f"<th>{escape(name)}</th>" for name in table.header),
     "</tr></thead><tbody>",
     *(
-      f"<tr{_starts(table, i)}>{''.join(map(_html, row))}</tr>" for i, row in enumerate(table.rows)
+      f"<tr{_class(table, i, i in shaded)}>{''.join(map(_html, row))}</tr>"
+      for i, row in enumerate(table.rows)
     ),
     "</tbody></table></div>",
   ]
@@ -101,12 +107,13 @@ def escape_markdown(text: str) -> str:
   return _START.sub(r"\\", _escape(text))
 
 
-def _starts(table: Table, i: int) -> str:
-  """Returns the attribute of a row that starts a group: its first entry is another one."""
+def _class(table: Table, i: int, is_shaded: bool) -> str:
+  """Returns the attribute of a row that is shaded, or that starts a group by its first entry."""
   first: Sequence[Entry] = table.rows[i]
   is_ranked = table.header[0] == "rank"
   starts = i > 0 and not is_ranked and first[0] != table.rows[i - 1][0] and first[0] != ""
-  return ' class="group"' if starts else ""
+  names = ["group"] * starts + ["shaded"] * is_shaded
+  return f' class="{" ".join(names)}"' if names else ""
 
 
 def _latex(entry: Entry) -> str:

@@ -3,7 +3,7 @@
 import base64
 import dataclasses
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from lsjax.reports import formats, resources
@@ -69,19 +69,66 @@ class Page:
     Args:
       images: content of each figure's png file, by the id of the figure.
     """
-    template, style = string.Template(resources.text("page.html")), resources.text("page.css")
     about = [f'<p class="about">{escape(line)}</p>' for line in self.about]
     parts = [line for part in self.ordered for line in _part(part, images)]
-    links = [f'<a href="#{part.id}">{escape(part.title)}</a>' for part in self.ordered]
-    contents = [f"<nav><strong>Contents</strong> {' · '.join(links)}</nav>"] if links else []
+    links = {part.id: part.title for part in self.ordered}
     glossary = [f'<p class="about">{escape(GLOSSARY)}</p>']
-    lists = {"about": about, "claims": _claims(self.claims), "contents": contents + glossary}
-    # Every line ends with a line break, so that an empty list leaves no empty line.
-    texts = {
-      name: "".join(f"{line}\n" for line in lines)
-      for name, lines in (lists | {"parts": parts}).items()
-    }
-    return template.substitute(texts, title=escape(self.title), style=style)
+    return filled(
+      self.title,
+      about=about,
+      claims=_claims(self.claims),
+      contents=contents(links) + glossary,
+      parts=parts,
+    )
+
+
+def filled(title: str, *, style: str = "", **lists: Sequence[str]) -> str:
+  """Returns a page in HTML that is made of lines of HTML.
+
+  Args:
+    title: its title, a plain text.
+    style: CSS for this page after that of every report.
+    **lists: the lines of `about`, `claims`, `contents` and `parts`, in this order on the page.
+  """
+  # Every line ends with a line break, so that an empty list leaves no empty line.
+  texts = {name: "".join(f"{line}\n" for line in lines) for name, lines in lists.items()}
+  return string.Template(resources.text("page.html")).substitute(
+    texts, title=escape(title), style=resources.text("page.css") + style
+  )
+
+
+def contents(titles: Mapping[str, str]) -> list[str]:
+  """Returns the list of contents, {id: title of the part}; nothing without parts."""
+  links = [f'<a href="#{id}">{escape(title)}</a>' for id, title in titles.items()]
+  return [f"<nav><strong>Contents</strong> {' · '.join(links)}</nav>"] if links else []
+
+
+def figure(drawing: Drawing, png: bytes) -> str:
+  """Returns a figure with its caption, and without its title."""
+  image, title = base64.b64encode(png).decode(), escape(drawing.title)
+  inches = drawing.figure.get_figwidth()
+  is_wide = inches > WIDE
+  hint = '<p class="hint">Scroll sideways to see the whole figure.</p>' if is_wide else ""
+  wide = ' class="wide"' if is_wide else ""
+  return (
+    f"<figure>{hint}<div{wide}>"
+    f'<img alt="{title}" style="width: {inches:.1f}in" src="data:image/png;base64,{image}">'
+    f"</div><figcaption>{escape(drawing.caption)}</figcaption></figure>"
+  )
+
+
+def captioned(table: Table, shaded: Collection[int] = ()) -> list[str]:
+  """Returns the lines of a table with its caption, and without its title.
+
+  Args:
+    table: the table.
+    shaded: the numbers of rows that belong together.
+  """
+  return [
+    f'<p class="caption">{escape(table.caption)}</p>',
+    '<p class="hint">Scroll sideways to see the whole table.</p>',
+    *formats.to_html(table, shaded),
+  ]
 
 
 def verdict_line(claim: Claim) -> str:
@@ -118,28 +165,7 @@ def _claim(claim: Claim) -> str:
 
 
 def _part(part: Table | Drawing, images: Mapping[str, bytes]) -> list[str]:
+  heading = f'<h2 id="{part.id}">{escape(part.title)}</h2>'
   if isinstance(part, Table):
-    return _table(part)
-  return [_drawing(part, images[part.id])]
-
-
-def _drawing(drawing: Drawing, png: bytes) -> str:
-  image, title = base64.b64encode(png).decode(), escape(drawing.title)
-  inches = drawing.figure.get_figwidth()
-  is_wide = inches > WIDE
-  hint = '<p class="hint">Scroll sideways to see the whole figure.</p>' if is_wide else ""
-  wide = ' class="wide"' if is_wide else ""
-  return (
-    f'<h2 id="{drawing.id}">{title}</h2><figure>{hint}<div{wide}>'
-    f'<img alt="{title}" style="width: {inches:.1f}in" src="data:image/png;base64,{image}">'
-    f"</div><figcaption>{escape(drawing.caption)}</figcaption></figure>"
-  )
-
-
-def _table(table: Table) -> list[str]:
-  return [
-    f'<h2 id="{table.id}">{escape(table.title)}</h2>',
-    f'<p class="caption">{escape(table.caption)}</p>',
-    '<p class="hint">Scroll sideways to see the whole table.</p>',
-    *formats.to_html(table),
-  ]
+    return [heading, *captioned(part)]
+  return [heading + figure(part, images[part.id])]

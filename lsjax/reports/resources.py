@@ -5,9 +5,9 @@ import tomllib
 from typing import Any
 
 
-def text(name: str) -> str:
-  """Returns the content of a file of this package."""
-  return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def text(name: str, package: str = __package__) -> str:
+  """Returns the content of a file of a package, by default of this one."""
+  return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def toml(name: str) -> dict[str, Any]:
