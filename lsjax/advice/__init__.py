@@ -45,9 +45,10 @@ def advise(
   advice.predict(new_plants)
   ```
   """
-  from lsjax.advice import inputs, pipeline, report
+  from lsjax.advice import inputs, pipeline
+  from lsjax.advice.report import write
 
   problem = inputs.read(source, **columns)
   pipeline.run(problem, workdir, minutes=minutes)
-  report.write(Advice(workdir).directory)
+  write(Advice(workdir).directory)
   return Advice(workdir)

@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> None:
   source = argv[1]
   import jax
 
-  from lsjax.advice import inputs, pipeline, report
+  from lsjax.advice import inputs, pipeline
+  from lsjax.advice.report import write
   from lsjax.training import loop
 
   if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
       content = pipeline.run(problem, directory, minutes=FLAGS.minutes)
     except loop.Stopped as stopped:
       cli.fail(128 + stopped.signum, f"{stopped}; the same command resumes the advice")
-  report.write(directory)
+  write(directory)
   print("\n\n".join(content["answer"]))
   print(f"\n{directory / 'report.html'}")
 
