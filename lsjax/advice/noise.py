@@ -1,0 +1,385 @@
+"""How noisy the labels of a problem are: rate, T, which labels are wrong, and how sure that is."""
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+from lsjax import estimate
+from lsjax.advice.problem import Problem
+from lsjax.estimate import Interval
+
+LEVEL = 0.95
+ALONE, EXAMPLE, UNKNOWN = (
+  "depends on the class alone",
+  "depends on the example",
+  "cannot be told",
+)
+
+_RESAMPLES = 100
+# Below this number of checked labels, their interval is longer than what is known without them.
+_LEAST_CHECKED = 30
+_LEAST_VOTES = 3  # of an example: two do not tell annotators apart (see `estimate.votes`)
+# With 4 classes there are 24 orders of their names, the fewest for a p-value below 0.05.
+_LEAST_CLASSES = 4
+# Noise follows the likeness of classes if more of it does than does not.
+_HALF = 0.5
+# The share of the overlap (the confident joint's rate less the noise layer's) by which the layer's
+# rate may be off: networks that are never sure leave some overlap in it. In simulations with
+# Gaussian classes, see tests/test_advice_noise.py, it is a fifth at most.
+_LEFT = 0.25
+_NEIGHBOURS, _MOST_CLASSES = 4000, 30  # of `hoc`, so that it takes seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedEstimate:
+  """What one estimator says.
+
+  Attributes:
+    name: the estimator.
+    rate: the chance that a label is wrong.
+    transition: T[true, noisy], [L, L].
+    note: what it counts and what it does not, in a sentence.
+  """
+
+  name: str
+  rate: float
+  transition: np.ndarray
+  note: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dependence:
+  """Whether the noise depends on the class alone.
+
+  Attributes:
+    verdict: one of `ALONE`, `EXAMPLE` and `UNKNOWN`.
+    p: the p-value of the test that wrong labels have nothing to do with the likeness of classes;
+      None if there are too few classes.
+    sentence: what was compared, and how often such a verdict is wrong.
+  """
+
+  verdict: str
+  p: float | None
+  sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+  """What is known of the noise.
+
+  Attributes:
+    rate: the chance that a label is wrong, with an interval.
+    transition: T[true, noisy], [L, L]: the mean over the examples if it depends on them.
+    transition_low: lower ends of the intervals of its entries, [L, L].
+    transition_high: upper ends of them, [L, L].
+    prior: shares of the true classes, [L].
+    estimator: the estimator that is recommended.
+    reason: why, in a sentence.
+    estimates: what every estimator that applied says.
+    class_conditional: whether the noise depends on the class alone.
+    posterior: probabilities of the true class given the label, [N, L].
+    wrong: chance that each label is wrong, [N].
+    proposed: the most probable true class, int32 [N].
+    score: what suspects are ranked by, [N], the most suspicious with the largest.
+    identified: what the labels leave open, in a sentence.
+    resamples: plausible matrices, [B, L, L].
+  """
+
+  rate: Interval
+  transition: np.ndarray
+  transition_low: np.ndarray
+  transition_high: np.ndarray
+  prior: np.ndarray
+  estimator: str
+  reason: str
+  estimates: tuple[NamedEstimate, ...]
+  class_conditional: Dependence
+  posterior: np.ndarray
+  wrong: np.ndarray
+  proposed: np.ndarray
+  score: np.ndarray
+  identified: str
+  resamples: np.ndarray
+
+
+def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
+  """Finds how noisy the labels of a problem are, from the best of what there is.
+
+  Labels that somebody checked come first, then three or more votes of each example, and then the
+  noise layer (see `estimate.noise_layer`), whose rate is too low if sure examples are rarely
+  mislabelled, together with the confident joint, whose rate is too high where classes overlap.
+
+  Args:
+    problem: the examples and labels.
+    logits: logits of the given label, [N, L], by networks that were not trained on the example.
+    seed: seed of all draws.
+
+  Returns:
+    The findings. It takes some ten seconds for 50,000 examples of 10 classes.
+
+  Raises:
+    ValueError: if the logits do not fit the problem.
+  """
+  labels, size = problem.labels, len(problem.classes)
+  if np.shape(logits) != (len(problem), size):
+    raise ValueError(f"logits must have shape {[len(problem), size]}, not {list(np.shape(logits))}")
+  z = np.asarray(logits, np.float64)
+  q = special.softmax(z / estimate.temperature(z, labels), axis=1)
+  joint = estimate.confident_joint(q, labels)
+  layer = estimate.noise_layer(z, labels, joint.transition, seed=seed)
+  dependence = _dependence(layer, joint.rate, len(problem), seed)
+  votes = None
+  if problem.votes is not None and np.median((problem.votes >= 0).sum(axis=1)) >= _LEAST_VOTES:
+    votes = estimate.votes(problem.votes, size, pseudocount=1 / size)
+  estimates = _estimates(problem, q, joint, layer, votes, seed)
+  if votes is not None:
+    answer = _by_votes(votes.posterior, labels, seed)
+  else:
+    answer = _without(labels, layer, joint, dependence, seed)
+  if len(problem.checked) >= _LEAST_CHECKED:
+    answer = _by_checks(problem, answer, seed)
+  ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+  low, high = np.quantile(answer.resamples, ends, axis=0)
+  wrong = 1 - answer.posterior[np.arange(len(labels)), labels]
+  return Findings(
+    rate=answer.rate,
+    transition=answer.transition,
+    transition_low=np.minimum(low, answer.transition),
+    transition_high=np.maximum(high, answer.transition),
+    prior=answer.prior,
+    estimator=answer.estimator,
+    reason=answer.reason,
+    estimates=estimates,
+    class_conditional=dependence,
+    posterior=answer.posterior,
+    wrong=wrong,
+    proposed=answer.posterior.argmax(axis=1).astype(np.int32),
+    score=wrong,
+    identified=answer.identified,
+    resamples=answer.resamples,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+  """The part of the findings that depends on what there is."""
+
+  rate: Interval
+  posterior: np.ndarray
+  transition: np.ndarray
+  prior: np.ndarray
+  resamples: np.ndarray
+  estimator: str
+  reason: str
+  identified: str
+
+
+def _joint(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns the joint distribution [true, noisy] of posteriors and labels."""
+  one_hot = np.eye(posterior.shape[1])[labels]
+  return posterior.T @ one_hot / len(labels)
+
+
+def _rows(joint: np.ndarray) -> np.ndarray:
+  """Divides a joint distribution by the shares of the true classes; an absent one is no noise."""
+  sums = joint.sum(axis=-1, keepdims=True)
+  return np.where(sums > 0, joint / np.where(sums > 0, sums, 1), np.eye(joint.shape[-1]))
+
+
+def _with_rate(joint: np.ndarray, rate: float) -> np.ndarray:
+  """Scales what is off the diagonal of a joint distribution to a rate; columns keep their sums."""
+  columns = joint.sum(axis=0)
+  off = joint * (1 - np.eye(len(joint)))
+  found = off.sum()
+  if found > 0:
+    off = off * np.clip(rate, 0, 1) / found
+  over = off.sum(axis=0)
+  off = off * np.where(over > columns, columns / np.where(over > 0, over, 1), 1)
+  return off + np.diag(columns - off.sum(axis=0))
+
+
+def _dependence(layer: estimate.NoiseLayer, upper: float, count: int, seed: int) -> Dependence:
+  size = len(layer.prior)
+  if size < _LEAST_CLASSES:
+    sentence = f"{size} classes are too few to compare which ones are mistaken with how they look"
+    return Dependence(UNKNOWN, None, sentence)
+  found = estimate.likeness(layer.prior[:, None] * layer.transition, layer.probabilities, seed=seed)
+  compared = (
+    f"how often classes are mistaken for one another correlates by {found.correlation:.2f} with "
+    f"how much they overlap, and {found.share:.0%} of the noise is in proportion to it"
+  )
+  if layer.rate <= _margin(layer.rate, upper, count):
+    return Dependence(
+      UNKNOWN, found.p_value, f"{compared}, but sure examples have hardly any noise"
+    )
+  if found.p_value < 0.05 and found.share > _HALF and found.correlation > _HALF:
+    return Dependence(EXAMPLE, found.p_value, compared)
+  return Dependence(ALONE, found.p_value, compared)
+
+
+def _margin(rate: float, upper: float, count: int) -> float:
+  """Returns how far the layer's rate may be off: by overlap that it kept, and by chance."""
+  by_chance = special.ndtri((1 + LEVEL) / 2) * np.sqrt(max(rate * (1 - rate), 1 / count) / count)
+  return _LEFT * max(upper - rate, 0.0) + float(by_chance)
+
+
+def _without(
+  labels: np.ndarray,
+  layer: estimate.NoiseLayer,
+  joint: estimate.ConfidentJoint,
+  dependence: Dependence,
+  seed: int,
+) -> _Answer:
+  """Returns what the labels and the network say alone."""
+  lower, upper = layer.rate, max(joint.rate, layer.rate)
+  margin = _margin(lower, upper, len(labels))
+  seen = estimate.suspects(layer.probabilities, labels, layer.transition).posterior
+  ends = [_joint(seen, labels), joint.joint.T]
+  middle = 0.0 if dependence.verdict == ALONE else 0.5
+  high = min(1.0, (lower if dependence.verdict == ALONE else upper) + margin)
+  rate = (1 - middle) * lower + middle * upper
+  between = (1 - middle) * ends[0] + middle * ends[1]
+  draws = estimate.plausible_transitions(
+    layer.probabilities, labels, layer.transition, num=_RESAMPLES, seed=seed
+  )
+  # The draws vary around the layer; where in between the truth lies, nobody knows.
+  rng = np.random.default_rng(seed)
+  low = max(0.0, lower - margin)
+  rates = rng.uniform(low, high, _RESAMPLES)
+  noise = draws - layer.transition
+  resamples = []
+  for wanted, change in zip(rates, noise, strict=True):
+    part = np.clip((wanted - lower) / max(upper - lower, 1e-12), 0, 1)
+    mixed = _rows(_with_rate((1 - part) * ends[0] + part * ends[1], wanted)) + change
+    resamples.append(_rows(np.maximum(mixed, 0)))
+  if dependence.verdict == ALONE:
+    reason = (
+      "wrong labels do not follow the likeness of classes, so that overlap is told from noise"
+    )
+    estimator = "noise layer"
+  else:
+    reason = (
+      "the noise layer does not see noise that sure examples lack and the confident joint counts "
+      "the overlap of classes as noise: the middle is off by half their distance at most"
+    )
+    estimator = "between noise layer and confident joint"
+  identified = (
+    f"Without checked labels, noise of hard examples cannot be told from classes that overlap: "
+    f"rates from {low:.1%} to {high:.1%} explain the labels about as well."
+  )
+  return _Answer(
+    Interval(rate, low, high, LEVEL),
+    estimate.tilt(seen, labels, rate),
+    _rows(between),
+    between.sum(axis=1),
+    np.array(resamples),
+    estimator,
+    reason,
+    identified,
+  )
+
+
+def _by_votes(posterior: np.ndarray, labels: np.ndarray, seed: int) -> _Answer:
+  """Returns what the votes say of the label that was made of them."""
+  rng = np.random.default_rng(seed)
+  joint = _joint(posterior, labels)
+  size, count = len(joint), len(labels)
+  resamples, rates = [], []
+  for _ in range(_RESAMPLES):
+    rows = rng.integers(count, size=count)
+    true = estimate.drawn_classes(posterior[rows], rng)
+    pairs = np.bincount(true * size + labels[rows], minlength=size * size)
+    drawn = pairs.reshape(size, size) / count
+    resamples.append(_rows(drawn))
+    rates.append(1 - np.trace(drawn))
+  low, high = np.quantile(rates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+  rate = float(1 - np.trace(joint))
+  return _Answer(
+    Interval(rate, min(float(low), rate), max(float(high), rate), LEVEL),
+    posterior,
+    _rows(joint),
+    joint.sum(axis=1),
+    np.array(resamples),
+    "votes",
+    "three or more labels of each example tell how sure they are, without a network",
+    "Mistakes that annotators share on an example cannot be told from its true class.",
+  )
+
+
+def _by_checks(problem: Problem, answer: _Answer, seed: int) -> _Answer:
+  """Returns what the checked labels say, with the help of another answer's posterior."""
+  labels, chosen = problem.labels, problem.checked
+  found, count = problem.true_labels[chosen], len(labels)
+  chances = np.where(
+    np.isnan(problem.chances[chosen]), len(chosen) / count, problem.chances[chosen]
+  )
+  rng = np.random.default_rng(seed)
+  some = np.arange(count)
+  if count > 10_000:  # enough for means whose error is that of the checked labels
+    some = np.union1d(rng.permutation(count)[:10_000], chosen)
+
+  given = answer.posterior[np.arange(count), labels]
+
+  def answered(rows: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, Interval]:
+    """Returns posterior, joint and rate by the checked examples `rows` and all of `which`."""
+    at = np.searchsorted(which, chosen[rows])
+    posterior = estimate.recalibrate(
+      answer.posterior[which], labels[which], at, found[rows], 1 / chances[rows]
+    )
+    # The predictions are those before the checked labels were seen, or else the interval would
+    # count the fit to these labels as knowledge.
+    sample = estimate.Sample(chosen[rows], chances[rows])
+    is_wrong = found[rows] != labels[chosen[rows]]
+    rate = estimate.checked_mean(1 - given, sample, is_wrong, level=LEVEL)
+    rate = dataclasses.replace(rate, estimate=float(np.clip(rate.estimate, 0, 1)))
+    return posterior, _with_rate(_joint(posterior, labels[which]), rate.estimate), rate
+
+  every = np.arange(len(chosen))
+  posterior, joint, rate = answered(every, np.arange(count))
+  draws = (answered(rng.choice(every, len(every)), some)[1] for _ in range(_RESAMPLES))
+  resamples = [_rows(drawn) for drawn in draws]
+  return _Answer(
+    rate,
+    posterior,
+    _rows(joint),
+    joint.sum(axis=1),
+    np.array(resamples),
+    f"{len(chosen)} checked labels with {answer.estimator}",
+    "labels that somebody checked tell noise from overlap, whatever the network says",
+    "The interval of the rate holds whatever the network says; entries of T lean on the network "
+    "where few labels of a class were checked.",
+  )
+
+
+def _estimates(
+  problem: Problem,
+  q: np.ndarray,
+  joint: estimate.ConfidentJoint,
+  layer: estimate.NoiseLayer,
+  votes: estimate.CrowdEstimate | None,
+  seed: int,
+) -> tuple[NamedEstimate, ...]:
+  labels, size = problem.labels, len(problem.classes)
+  found = [
+    NamedEstimate("noise layer", layer.rate, layer.transition, "misses noise of hard examples"),
+    NamedEstimate("confident joint", joint.rate, joint.transition, "counts overlap as noise"),
+  ]
+
+  def add(name: str, matrix: np.ndarray, note: str) -> None:
+    found.append(NamedEstimate(name, estimate.from_labels(matrix, labels).rate, matrix, note))
+
+  add("anchor", estimate.anchor(q), "relies on the most extreme example of each class")
+  add("dual-T", estimate.dual_t(q, labels), "counts the noise twice where probabilities are right")
+  true = problem.true_labels[problem.checked]
+  if len(np.unique(true)) == size:
+    add("GLC", estimate.glc(q[problem.checked], true), "relies on the checked examples of a class")
+  if not problem.is_image and size <= _MOST_CLASSES and problem.inputs.any(axis=1).all():
+    matrix = estimate.hoc(problem.inputs, labels, size, seed=seed, max_examples=_NEIGHBOURS)
+    add("HOC", matrix.transition, "counts neighbours of other classes as noise")
+  if votes is not None:
+    given = _joint(votes.posterior, labels)
+    found.append(
+      NamedEstimate("votes", 1 - float(np.trace(given)), _rows(given), "needs no network")
+    )
+  return tuple(found)
