@@ -110,7 +110,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(directory, problem, monk
 
 def test_an_interrupted_advice_goes_on(directory, problem, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
-    patch.setattr(stages, "find_noise", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    patch.setattr(stages, "noisy_logits", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
       pipeline.run(problem, tmp_path / "blobs")
   again = pipeline.run(problem, tmp_path / "blobs")

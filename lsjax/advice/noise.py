@@ -19,7 +19,9 @@ ALONE, EXAMPLE, UNKNOWN = (
 _RESAMPLES = 100
 # Below this number of checked labels, their interval is longer than what is known without them.
 _LEAST_CHECKED = 30
-_LEAST_VOTES = 3  # of an example: two do not tell annotators apart (see `estimate.votes`)
+# Of an example, besides the network's: two in all do not tell annotators apart (`estimate.votes`).
+_LEAST_VOTES = 2
+_MOST_VOTED = 5000  # examples whose votes are drawn anew for intervals, so that it takes seconds
 # With 4 classes there are 24 orders of their names, the fewest for a p-value below 0.05.
 _LEAST_CLASSES = 4
 # Noise follows the likeness of classes if more of it does than does not.
@@ -114,7 +116,7 @@ class Findings:
 def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
   """Finds how noisy the labels of a problem are, from the best of what there is.
 
-  Labels that somebody checked come first, then three or more votes of each example, and then the
+  Labels that somebody checked come first, then two or more votes of each example, and then the
   noise layer (see `estimate.noise_layer`), whose rate is too low if sure examples are rarely
   mislabelled, together with the confident joint, whose rate is too high where classes overlap.
 
@@ -137,12 +139,14 @@ def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
   joint = estimate.confident_joint(q, labels)
   layer = estimate.noise_layer(z, labels, joint.transition, seed=seed)
   dependence = _dependence(layer, joint.rate, len(problem), seed)
-  votes = None
+  ballots, votes = None, None
   if problem.votes is not None and np.median((problem.votes >= 0).sum(axis=1)) >= _LEAST_VOTES:
-    votes = estimate.votes(problem.votes, size, pseudocount=1 / size)
+    # The network votes too: it did not see the example, and knows what annotators do not.
+    ballots = np.column_stack([problem.votes, q.argmax(axis=1)])
+    votes = estimate.votes(ballots, size, pseudocount=1 / size)
   estimates = _estimates(problem, q, joint, layer, votes, seed)
-  if votes is not None:
-    answer = _by_votes(votes.posterior, labels, seed)
+  if ballots is not None and votes is not None:
+    answer = _by_votes(ballots, votes.posterior, labels, seed)
   elif np.log(q[np.arange(len(labels)), labels]).sum() < _by_frequencies(labels) + _NO_GAIN:
     answer = _unpredicted(labels, q, joint, seed)
   else:
@@ -318,19 +322,23 @@ def _unpredicted(
   )
 
 
-def _by_votes(posterior: np.ndarray, labels: np.ndarray, seed: int) -> _Answer:
-  """Returns what the votes say of the label that was made of them."""
+def _by_votes(ballots: np.ndarray, posterior: np.ndarray, labels: np.ndarray, seed: int) -> _Answer:
+  """Returns what the votes, the network's among them, say of the label that was made of them.
+
+  For intervals examples are drawn anew, and what is known of the annotators is estimated anew.
+  """
   rng = np.random.default_rng(seed)
   joint = _joint(posterior, labels)
   size, count = len(joint), len(labels)
   resamples, rates = [], []
   for _ in range(_RESAMPLES):
-    rows = rng.integers(count, size=count)
-    true = estimate.drawn_classes(posterior[rows], rng)
-    pairs = np.bincount(true * size + labels[rows], minlength=size * size)
-    drawn = pairs.reshape(size, size) / count
-    resamples.append(_rows(drawn))
-    rates.append(1 - np.trace(drawn))
+    rows = rng.integers(count, size=min(count, _MOST_VOTED))
+    drawn = estimate.votes(
+      ballots[rows], size, pseudocount=1 / size, max_steps=100, tolerance=1e-5
+    ).posterior
+    pairs = _joint(np.eye(size)[estimate.drawn_classes(drawn, rng)], labels[rows])
+    resamples.append(_rows(pairs))
+    rates.append(1 - np.trace(pairs))
   low, high = np.quantile(rates, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
   rate = float(1 - np.trace(joint))
   return _Answer(
@@ -340,7 +348,7 @@ def _by_votes(posterior: np.ndarray, labels: np.ndarray, seed: int) -> _Answer:
     joint.sum(axis=1),
     np.array(resamples),
     "votes",
-    "three or more labels of each example tell how sure they are, without a network",
+    "several labels of each example, and the network's as one more, tell how sure they are",
     "Mistakes that annotators share on an example cannot be told from its true class.",
   )
 
@@ -424,6 +432,8 @@ def _estimates(
   if votes is not None:
     given = _joint(votes.posterior, labels)
     found.append(
-      NamedEstimate("votes", 1 - float(np.trace(given)), _rows(given), "needs no network")
+      NamedEstimate(
+        "votes", 1 - float(np.trace(given)), _rows(given), "with the network as one more annotator"
+      )
     )
   return tuple(found)

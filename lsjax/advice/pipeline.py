@@ -4,12 +4,23 @@ import dataclasses
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lsjax import __version__, files
-from lsjax.advice import answer, candidates, checklist, outputs, sizes, stages, storage
+from lsjax.advice import (
+  answer,
+  candidates,
+  checklist,
+  noise,
+  outputs,
+  ranking,
+  sizes,
+  stages,
+  storage,
+)
 from lsjax.advice.problem import UNKNOWN, Problem
 from lsjax.advice.sizes import Sizes
 from lsjax.advice.training import FINAL, GIVEN, Trainer
@@ -43,23 +54,11 @@ def run(
   directory = files.path(workdir)
   with run_directory.claim(directory):
     start = time.perf_counter()
-    trainer = _begin(problem, directory, minutes)
-    chosen = [candidates.BY_NAME[name] for name in trainer.sizes.methods]
-    trained = stages.train(trainer, [c.name for c in chosen if not c.needs], {})
-    base = next(method for method in trained if method.candidate.name == candidates.BASE)
-    if base.diverged:
-      raise UserError(f"{directory}: cross-entropy diverged on these examples; are they finite?")
-    found = stages.find_noise(trainer, problem, base, _SEED)
-    told = {
-      "transition": os.fspath(stages.save_transition(directory, found.transition)),
-      "rate": found.rate.estimate,
-    }
-    trained += stages.train(trainer, [c.name for c in chosen if c.needs], told)
-    listed = stages.entries(trainer, trained)
-    judged = stages.judge(found, problem, listed, _SEED)
-    final = _final_model(trainer, problem, judged[0].entry)
-    curves = {method.candidate.name: method.curve for method in trained}
-    content = answer.content(problem, trainer.sizes, found, judged, curves, final)
+    measured = measure(problem, directory, minutes=minutes)
+    found, judged = measured.found, measured.judged
+    final = _final_model(measured.trainer, problem, judged[0].entry)
+    curves = {method.candidate.name: method.curve for method in measured.trained}
+    content = answer.content(problem, measured.trainer.sizes, found, judged, curves, final)
     content["lsjax"] = __version__
     content["seconds"] = round(time.perf_counter() - start, 1)
     outputs.write(directory, problem, found, judged)
@@ -68,6 +67,45 @@ def run(
       checklist.write_check_list(directory / "check_these.csv", problem, sample, found.proposed)
     files.write_json(directory / "advice.json", content)
   return content
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+  """What was measured before a model is made of it.
+
+  Attributes:
+    trainer: trains the runs.
+    logits: logits of the given label by networks that did not see the example, [N, L].
+    found: what is known of the noise.
+    trained: the methods, trained to the end.
+    judged: the ways to train, the best first.
+  """
+
+  trainer: Trainer
+  logits: np.ndarray
+  found: noise.Findings
+  trained: Sequence[stages.Trained]
+  judged: Sequence[ranking.Judged]
+
+
+def measure(problem: Problem, directory: pathlib.Path, *, minutes: float | None = None) -> Measured:
+  """Trains and judges all methods; see `run` for the arguments and errors."""
+  trainer = _begin(problem, directory, minutes)
+  chosen = [candidates.BY_NAME[name] for name in trainer.sizes.methods]
+  trained = stages.train(trainer, [c.name for c in chosen if not c.needs], {})
+  base = next(method for method in trained if method.candidate.name == candidates.BASE)
+  if base.diverged:
+    raise UserError(f"{directory}: the loss of cross-entropy was not finite on these examples")
+  logits = stages.noisy_logits(trainer, base)
+  found = noise.find(problem, logits, seed=_SEED)
+  told = {
+    "transition": os.fspath(stages.save_transition(directory, found.transition)),
+    "rate": found.rate.estimate,
+  }
+  trained += stages.train(trainer, [c.name for c in chosen if c.needs], told)
+  listed = stages.entries(trainer, trained)
+  judged = stages.judge(found, problem, listed, _SEED)
+  return Measured(trainer, logits, found, trained, judged)
 
 
 def _begin(problem: Problem, directory: pathlib.Path, minutes: float | None) -> Trainer:

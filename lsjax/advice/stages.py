@@ -88,14 +88,14 @@ def stopped(trainer: Trainer, trained: Sequence[Trained]) -> dict[str, list[list
   return configs
 
 
-def find_noise(trainer: Trainer, problem: Problem, base: Trained, seed: int) -> noise_lib.Findings:
-  """Estimates the noise from the predictions of cross-entropy at its best noisy-validation step."""
+def noisy_logits(trainer: Trainer, base: Trained) -> np.ndarray:
+  """Returns logits of the given label, [N, L], by cross-entropy at its best noisy-validation step.
+
+  They are the mean over the seeds' probabilities; each seed divides the examples into other folds.
+  """
   configs = stopped(trainer, [base]).get(base.candidate.name, base.configs)
-  logits = trainer.out_of_fold(configs).astype(np.float64)
-  # The mean over the seeds' probabilities; each seed divides the examples into other folds.
-  log_p = special.log_softmax(logits, axis=2)
-  mean = special.logsumexp(log_p, axis=0) - np.log(len(log_p))
-  return noise_lib.find(problem, mean, seed=seed)
+  log_p = special.log_softmax(trainer.out_of_fold(configs).astype(np.float64), axis=2)
+  return special.logsumexp(log_p, axis=0) - np.log(len(log_p))
 
 
 def save_transition(directory: pathlib.Path, matrix: np.ndarray) -> pathlib.Path:
