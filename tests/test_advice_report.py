@@ -154,6 +154,17 @@ def test_first_screen(quick, tmp_path):
   assert page.index("Where is the model?") < page.index("<nav>")
 
 
+def test_a_rate_that_is_not_known_is_no_number(quick, tmp_path):
+  page = written(tmp_path, made_up(noise_rate={"estimate": 0.2, "low": 0.104, "high": 0.346}))
+  assert answers(page)[0].startswith(
+    "How noisy are my labels? 10 to 35 % of the 40 labels are wrong; 20.0 % is the best guess."
+  )
+  page = written(tmp_path, made_up(noise_rate={"estimate": 0.4, "low": 0.0, "high": 0.9}))
+  assert answers(page)[0].startswith(
+    "How noisy are my labels? not known between 0.0 and 90.0 % of the 40 labels are wrong."
+  )
+
+
 def test_without_ties_and_early_stop(quick, tmp_path):
   ranking = [row("CE", "end", 900, 0.9, 0, tied=True), row("LS 0.4", "end", 900, 0.8, 0.1)]
   best = made_up()["recommended"] | {"method": "CE", "stop_step": 900, "stopped_early": False}
@@ -231,7 +242,7 @@ def test_evidence_on_noise(quick, tmp_path):
   text = text_of(written(tmp_path, made_up()))
   assert "dual T 21.6 [18.6, 24.6] recommended: it errs least" in text
   assert "anchor 31.4 few anchors" in text
-  assert "Cannot be told (p = 0.25). Too few examples." in text
+  assert "How labels go wrong: cannot be told (p = 0.25). Too few examples. A transition" in text
   assert "true ↓ given → cat dog owl cat 87 6.7 6.7 dog" in text
   assert "cat dog 6.7 [3.3, 6.7]" in text
   assert "10 93.0 %" in text  # the expected precision

@@ -40,7 +40,11 @@ def ranking(content: Mapping[str, Any]) -> Section:
 def noise(content: Mapping[str, Any]) -> Section:
   """Returns the estimates of the noise rate and how far they can be trusted."""
   rate, chosen = content["noise_rate"], content["transition"]["estimator"]
-  lines = [parts.sentence(text) for text in (content["identified"], _verdict(content)) if text]
+  lines = [
+    parts.paragraph(text)
+    for text in (wording.sentence(content["identified"]), _verdict(content))
+    if text
+  ]
   rows = [[chosen, bracketed(rate), f"recommended: {content['transition']['reason']}"]]
   rows += [
     [found["estimator"], f"{100 * found['noise_rate']:.1f}", found["note"]]
@@ -49,7 +53,7 @@ def noise(content: Mapping[str, Any]) -> Section:
   ]
   caption = (
     f"{wording.setting(content)} Share of labels that are wrong, by every estimator of the "
-    f"transition matrix; [ ]: 95 % interval of the recommended one, {chosen}. The others show how "
+    f"transition matrix; [ ]: 95 % interval of the recommended one ({chosen}). The others show how "
     "much the answer depends on what is assumed."
   )
   header = ("estimator", "wrong labels, %", "remark")
@@ -108,10 +112,9 @@ def _verdict(content: Mapping[str, Any]) -> str:
   """Returns whether the noise depends on the class alone, a sentence."""
   found = content["class_conditional"]
   p = "" if found["p"] is None else f" (p = {found['p']:.2g})"
-  about = f" {found['about']}" if found["about"] else ""
   return (
-    "Does how a label goes wrong depend on its true class alone, as a transition matrix assumes? "
-    f"{found['verdict'][:1].upper()}{found['verdict'][1:]}{p}.{about}"
+    f"How labels go wrong: {found['verdict']}{p}. {wording.sentence(found['about'])} A transition "
+    "matrix assumes that it depends on the true class alone."
   )
 
 

@@ -94,14 +94,14 @@ def rates(content: Mapping[str, Any]) -> Drawing | None:
   panel.axvspan(100 * rate["low"], 100 * rate["high"], color=BLUE, alpha=0.12, linewidth=0)
   _dot(panel, rate, 0, BLUE)
   panel.plot([100 * o["noise_rate"] for o in others], range(1, len(others) + 1), "o", color=GREY)
-  names = [wording.shortened(name, 24) for name in (chosen, *(o["estimator"] for o in others))]
+  names = ["recommended", *(wording.shortened(found["estimator"], 24) for found in others)]
   panel.set_yticks(range(len(names)), names, parse_math=False)
   panel.set_ylim(len(names) - 0.4, -0.6)
   panel.tick_params(labelsize=8)
   panel.set_xlabel("wrong labels, %", fontsize=8)
   caption = (
-    f"{wording.setting(content)} Blue: the recommended estimator with its 95 % interval; grey: the "
-    "others, without intervals."
+    f"{wording.setting(content)} Blue: the recommended estimator ({chosen}) with its 95 % "
+    "interval; grey: the others, without intervals."
   )
   return Drawing("rates-drawn", "How far the estimators agree", caption, figure)
 

@@ -25,7 +25,7 @@ def section(content: Mapping[str, Any]) -> Section:
 
 def _about(content: Mapping[str, Any]) -> str:
   return (
-    f"{wording.setting(content)} Transition matrix by {content['transition']['estimator']}: the "
+    f"{wording.setting(content)} Transition matrix ({content['transition']['estimator']}): the "
     "share of the examples of a true class that carry a given label, in %."
   )
 

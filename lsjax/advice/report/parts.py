@@ -29,7 +29,7 @@ class Section:
     return [f'<h2 id="{self.id}">{escape(self.title)}</h2>', *self.lines]
 
 
-def sentence(text: str) -> str:
+def paragraph(text: str) -> str:
   """Returns a paragraph."""
   return f"<p>{escape(text)}</p>"
 

@@ -7,12 +7,12 @@ from html import escape
 from typing import Any
 
 from lsjax import methods
-from lsjax.advice.ranking import LEAST_CHECKED
+from lsjax.advice.ranking import LEAST_CHECKED, WIDEST
 from lsjax.advice.report import wording
 from lsjax.advice.report.wording import counted, ends, percent
 
 _NAMED = 5  # ways to train that the first screen names beside the recommended one
-_IS_A_STRENGTH = (int, float)
+_WIDE = 0.1  # an interval that says more than its middle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +74,18 @@ def lines(content: Mapping[str, Any], directory: os.PathLike[str]) -> list[str]:
 
 
 def noise_rate(content: Mapping[str, Any]) -> Answer:
-  """Returns how noisy the labels are."""
-  rate = content["noise_rate"]
-  text = f"of the {counted(content['data']['examples'], 'label')} are wrong: between {ends(rate)}."
-  short = percent(rate["estimate"])
-  return Answer("How noisy are my labels?", short, text, content["identified"])
+  """Returns how noisy the labels are: a number, a range if it is wide, or that it is not known."""
+  question, limit = "How noisy are my labels?", wording.sentence(content["identified"])
+  rate, labels = content["noise_rate"], counted(content["data"]["examples"], "label")
+  width = rate["high"] - rate["low"]
+  if width > WIDEST:
+    return Answer(question, "not known", f"between {ends(rate)} of the {labels} are wrong.", limit)
+  if width > _WIDE:
+    short = f"{100 * rate['low']:.0f} to {percent(rate['high'], 0)}"
+    text = f"of the {labels} are wrong; {percent(rate['estimate'])} is the best guess."
+    return Answer(question, short, text, limit)
+  text = f"of the {labels} are wrong: between {ends(rate)}."
+  return Answer(question, percent(rate["estimate"]), text, limit)
 
 
 def wrong_labels(content: Mapping[str, Any]) -> Answer:
@@ -122,7 +129,7 @@ def accuracy(content: Mapping[str, Any]) -> Answer:
     measured = counted(data["test_examples"], "test example")
     texts.append(f"measured on {measured}: between {ends(test)}.")
   if expected["estimate"] is None:
-    limit = f"{how.capitalize()} it cannot be told: {expected['why']}."
+    limit = wording.sentence(f"{how} it cannot be told: {expected['why']}")
   elif texts:
     texts.append(f"Estimated {how}: {percent(expected['estimate'])}, between {ends(expected)}.")
   else:
@@ -155,7 +162,7 @@ def _loss(content: Mapping[str, Any]) -> str:
   strengths |= {
     field.rpartition(".")[2]: value
     for field, value in fields.items()
-    if field.startswith("loss.") and isinstance(value, _IS_A_STRENGTH)
+    if field.startswith("loss.") and isinstance(value, (int, float))
   }
   texts = [f"{name.replace('_', ' ')} {value:g}" for name, value in strengths.items()]
   loss = row.name.replace("_", " ").capitalize()

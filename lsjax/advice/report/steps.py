@@ -64,7 +64,7 @@ def next_steps(content: Mapping[str, Any], directory: pathlib.Path) -> Section:
 def notes(content: Mapping[str, Any]) -> Section:
   """Returns notes on the data, what was left out, and how the advice was made."""
   data = content["data"]
-  texts = [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in data["notes"]]
+  texts = [wording.sentence(note) for note in data["notes"]]
   if content["left_out"]:
     texts.append(f"Left out for want of time: {'; '.join(content['left_out'])}.")
   known = [

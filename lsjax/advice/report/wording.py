@@ -20,6 +20,15 @@ def shortened(value: Any, most: int = _LONGEST) -> str:
   return f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
+def sentence(text: str) -> str:
+  """Returns a text with a capital letter and a full stop; nothing stays nothing.
+
+  >>> sentence("2 rows are left out"), sentence("a note.")
+  ('2 rows are left out.', 'A note.')
+  """
+  return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
 def percent(share: float, digits: int = 1) -> str:
   """Returns a share in per cent."""
   return f"{100 * share:.{digits}f}{SPACE}%"
