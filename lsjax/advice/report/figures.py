@@ -115,6 +115,7 @@ def probabilities(content: Mapping[str, Any], chances: Sequence[float]) -> Drawi
   colors = [ORANGE if edge >= 50 else GREY for edge in edges[:-1]]
   panel.bar(edges[:-1], counts, width=5, align="edge", color=colors, edgecolor="white")
   panel.set_yscale("log")
+  panel.set_ylim(bottom=0.7)  # below the bar of a single label
   panel.set_xlabel("probability that the label is wrong, %", fontsize=8)
   panel.set_ylabel("labels", fontsize=8)
   panel.tick_params(labelsize=8)
