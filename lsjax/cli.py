@@ -27,7 +27,7 @@ config_flags.DEFINE_config_file(
   "configs/digits_noisy.py:forward or digits_noisy:forward. --config.section.field=value sets a "
   "field.",
 )
-flags.DEFINE_string("workdir", None, "Where the files go. Default: runs/<config>...")
+flags.DEFINE_string("workdir", None, "Where the files go. Default: a directory in runs/.")
 flags.DEFINE_string(
   "compilation_cache",
   None,
@@ -120,12 +120,15 @@ def _parse(
   argv: list[str], check_name: Callable[[str], None] | None, module: ModuleType
 ) -> list[str]:
   if {"--help", "-help", "-h", "--helpshort"} & set(argv):
-    _print_help(argv[0], module)
+    _print_help(argv[0], module, () if check_name else ("config",))
     sys.exit(0)
   try:
     if check_name is None:
       FLAGS.set_gnu_getopt(True)  # flags may follow the arguments
-      return _quiet(FLAGS(argv))
+      rest = FLAGS(argv)
+      if FLAGS.config is not None:
+        fail(BAD_INPUT, "--config: this command takes none")
+      return _quiet(rest)
     argv = _with_config_paths(argv)
     for argument in argv[1:]:
       if override := re.match(r"--?config\.([^=]+)", argument):
@@ -171,10 +174,11 @@ def _with_config_paths(argv: Sequence[str]) -> list[str]:
   return changed
 
 
-def _print_help(command: str, module: ModuleType) -> None:
+def _print_help(command: str, module: ModuleType, without: Sequence[str]) -> None:
   print(f"{(module.__doc__ or '').strip()}\n\nflags of {command}:")
   for flag in (*FLAGS.get_flags_for_module(__name__), *FLAGS.get_flags_for_module(module)):
-    print(f"\n  --{flag.name}\n      {flag.help}")
+    if flag.name not in without:
+      print(f"\n  --{flag.name}\n      {flag.help}")
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
   source = argv[1]
   import jax
 
-  from lsjax.advice import inputs, pipeline
+  from lsjax.advice import Advice, inputs, pipeline
   from lsjax.advice.report import write
   from lsjax.training import loop
 
@@ -62,11 +62,11 @@ def main(argv: Sequence[str]) -> None:
   )
   with cli.jax_set_up():
     try:
-      content = pipeline.run(problem, directory, minutes=FLAGS.minutes)
+      pipeline.run(problem, directory, minutes=FLAGS.minutes)
     except loop.Stopped as stopped:
       cli.fail(128 + stopped.signum, f"{stopped}; the same command resumes the advice")
   write(directory)
-  print("\n\n".join(content["answer"]))
+  print("\n\n".join(map(str, Advice(directory).answers)))
   print(f"\n{directory / 'report.html'}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lsjax import files
+from lsjax.advice.report import screen
 from lsjax.estimate import Interval
 from lsjax.validation import UserError, one_line
 
@@ -36,9 +37,9 @@ class Advice:
       raise UserError(f"{directory} holds no finished advice ({one_line(error)})") from error
 
   @property
-  def answer(self) -> list[str]:
+  def answers(self) -> list[screen.Answer]:
     """The answers to five questions: how noisy, which are wrong, what to use, how good, where."""
-    return self.content["answer"]
+    return screen.answers(self.content, self.directory)
 
   @property
   def classes(self) -> list[Any]:

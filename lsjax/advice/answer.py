@@ -1,4 +1,4 @@
-"""The answer of an advice: the content of advice.json, and the sentences that say it."""
+"""The answer of an advice as numbers: the content of advice.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def content(
     final: the recommended model: `workdir`, and `test_accuracy`, an interval or None.
   """
   best = judged[0]
-  answer = {
+  return {
     "data": {
       "name": problem.name,
       "examples": len(problem),
@@ -85,7 +85,6 @@ def content(
     "model": sizes.model,
     "left_out": list(sizes.left_out),
   }
-  return {"answer": sentences(answer), **answer}
 
 
 def row(one: Judged) -> dict[str, Any]:
@@ -102,54 +101,6 @@ def row(one: Judged) -> dict[str, Any]:
     "tied": one.is_tied,
     "why": one.refused,
   }
-
-
-def sentences(answer: dict[str, Any]) -> list[str]:
-  """Returns the answers to a person's five questions, a text each."""
-  rate, count = answer["noise_rate"], answer["data"]["examples"]
-  noisy = (
-    f"{_percent(rate)} of the {count:,} labels are wrong, {_range(rate)}. {answer['identified']}"
-  )
-  suspects = answer["suspects"]
-  wrong = f"About {suspects['expected']:,.0f} labels are more likely wrong than right."
-  if suspects["precision"]:
-    first = suspects["precision"][-1]
-    wrong += (
-      f" Of the {first['count']:,} most suspicious labels {100 * first['precision']:.0f} % are "
-      "expected to be wrong."
-    )
-  return [noisy, wrong, _recommendation(answer), _accuracy(answer), _model(answer)]
-
-
-def _recommendation(answer: dict[str, Any]) -> str:
-  best, rows = answer["recommended"], answer["ranking"]
-  when = f"and stop at step {best['stop_step']}" if best["stopped_early"] else "to the last step"
-  text = f"Train with {best['method']} {when}."
-  tied = [f"{r['method']} ({r['moment']})" for r in rows[1:] if r["tied"]]
-  if tied:
-    text += f" These cannot be told apart from it: {', '.join(tied)}."
-  return text
-
-
-def _accuracy(answer: dict[str, Any]) -> str:
-  expected = answer["expected_accuracy"]
-  if expected["estimate"] is None:
-    return f"The accuracy on clean labels cannot be said: {expected['why']}."
-  text = f"Expected accuracy on clean labels: {_percent(expected)}, {_range(expected)}."
-  base = [r for r in answer["ranking"] if r["method"] == "CE" and r["moment"] == "end"]
-  if base and base[0]["clean_accuracy"]["estimate"] is not None:
-    text += f" Cross-entropy to the last step: {_percent(base[0]['clean_accuracy'])}."
-  test = answer["recommended"]["test_accuracy"]
-  if test["estimate"] is not None:
-    text += f" Measured on the clean test set: {_percent(test)}, {_range(test)}."
-  return text
-
-
-def _model(answer: dict[str, Any]) -> str:
-  return (
-    f"The model is trained on all {answer['data']['examples']:,} examples and lies in "
-    f"{answer['recommended']['workdir']}; recommended.py is its config."
-  )
 
 
 def _suspects(found: Findings) -> dict[str, Any]:
@@ -169,11 +120,3 @@ def interval(found: Interval | None) -> dict[str, float | None]:
   if found is None:
     return {"estimate": None, "low": None, "high": None}
   return {"estimate": found.estimate, "low": found.low, "high": found.high}
-
-
-def _percent(interval: dict[str, Any]) -> str:
-  return f"{100 * interval['estimate']:.1f} %"
-
-
-def _range(interval: dict[str, Any]) -> str:
-  return f"with 95 % confidence {100 * interval['low']:.1f} to {100 * interval['high']:.1f} %"

@@ -127,12 +127,15 @@ def _judged(entry: Entry, best: Entry, noise: Noise, seed: int) -> Judged:
   behind = _behind(entry, best, noise.labels)
   number = np.linalg.cond(noise.transition)
   if not number < _WORST_CONDITION:
-    why = f"the condition number of T is {number:.3g}: its inverse makes a small error a large one"
+    why = (
+      "the noise mixes classes so strongly that a small error of T becomes a large one of the "
+      f"accuracy (condition number {number:.3g})"
+    )
     return Judged(entry, None, None, None, why, behind)
   accuracy = _accuracy(entry, noise, seed)
   if accuracy.high - accuracy.low > WIDEST:
     ends = f"{100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %"
-    why = f"its interval, {ends}, is too wide to use (the condition number of T is {number:.3g})"
+    why = f"its interval, {ends}, is too wide to use"
     return Judged(entry, None, None, None, why, behind)
   log_p = special.log_softmax(entry.logits.astype(np.float64), axis=2)
   losses = [estimate.clean_loss(-rows, noise.labels, noise.transition).estimate for rows in log_p]

@@ -33,6 +33,11 @@ class Answer:
   limit: str = ""
   is_code: bool = False
 
+  def __str__(self) -> str:
+    """Returns the answer for a terminal."""
+    parts = (self.short, self.text, self.limit)
+    return f"{self.question}\n  " + " ".join(filter(None, parts)).replace(wording.SPACE, " ")
+
   @property
   def html(self) -> str:
     """The answer as a card."""
@@ -58,18 +63,22 @@ def lines(content: Mapping[str, Any], directory: os.PathLike[str]) -> list[str]:
     f"{counted(len(content['ranking']), 'way')} to train compared by the labels that you have. "
     f"Ranges are 95{wording.SPACE}% intervals."
   )
-  found = (
+  return [
+    f'<p class="about">{escape(about)}</p>',
+    '<div class="answers">',
+    *(answer.html for answer in answers(content, directory)),
+    "</div>",
+  ]
+
+
+def answers(content: Mapping[str, Any], directory: os.PathLike[str]) -> list[Answer]:
+  """Returns the answers to the five questions; see `lines` for the arguments."""
+  return [
     noise_rate(content),
     wrong_labels(content),
     recommendation(content),
     accuracy(content),
     model(content, directory),
-  )
-  return [
-    f'<p class="about">{escape(about)}</p>',
-    '<div class="answers">',
-    *(answer.html for answer in found),
-    "</div>",
   ]
 
 
