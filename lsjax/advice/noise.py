@@ -165,12 +165,33 @@ def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
     answer = _unpredicted(labels, q, joint, seed)
   else:
     answer = _without(labels, layer, early.rate, joint, dependence, seed)
-  if len(problem.checked) >= _LEAST_CHECKED:
-    answer = _by_checks(problem, answer, seed)
+  found = _findings(answer, labels, estimates, dependence)
+  return with_checks(problem, found, seed=seed) if len(problem.checked) >= _LEAST_CHECKED else found
+
+
+def with_checks(problem: Problem, found: Findings, *, seed: int) -> Findings:
+  """Finds how noisy the labels are once some of them are checked.
+
+  Args:
+    problem: the examples, some of which are checked.
+    found: what is known without these.
+    seed: seed of all draws.
+  """
+  answer = _by_checks(problem, found.posterior, found.estimator, seed)
+  return _findings(answer, problem.labels, found.estimates, found.class_conditional)
+
+
+def _findings(
+  answer: "_Answer",
+  labels: np.ndarray,
+  estimates: tuple[NamedEstimate, ...],
+  dependence: Dependence,
+) -> Findings:
   ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
   low, high = np.quantile(answer.resamples, ends, axis=0)
   # What a network is sure and wrong of may be in any entry.
-  low, high = low - _MISTAKES / (size - 1), high + _MISTAKES / (size - 1)
+  spread = _MISTAKES / (len(answer.prior) - 1)
+  low, high = low - spread, high + spread
   wrong = 1 - answer.posterior[np.arange(len(labels)), labels]
   return Findings(
     rate=answer.rate,
@@ -375,25 +396,22 @@ def _by_votes(ballots: np.ndarray, posterior: np.ndarray, labels: np.ndarray, se
   )
 
 
-def _by_checks(problem: Problem, answer: _Answer, seed: int) -> _Answer:
-  """Returns what the checked labels say, with the help of another answer's posterior."""
-  labels, chosen = problem.labels, problem.checked
+def _by_checks(problem: Problem, before: np.ndarray, estimator: str, seed: int) -> _Answer:
+  """Returns what the checked labels say, with the help of the posterior from before them."""
+  labels, chosen, chances = problem.labels, problem.checked, problem.sample.chances
   found, count = problem.true_labels[chosen], len(labels)
-  chances = np.where(
-    np.isnan(problem.chances[chosen]), len(chosen) / count, problem.chances[chosen]
-  )
   rng = np.random.default_rng(seed)
   some = np.arange(count)
   if count > 10_000:  # enough for means whose error is that of the checked labels
     some = np.union1d(rng.permutation(count)[:10_000], chosen)
 
-  given = answer.posterior[np.arange(count), labels]
+  given = before[np.arange(count), labels]
 
   def answered(rows: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, Interval]:
     """Returns posterior, joint and rate by the checked examples `rows` and all of `which`."""
     at = np.searchsorted(which, chosen[rows])
     posterior = estimate.recalibrate(
-      answer.posterior[which], labels[which], at, found[rows], 1 / chances[rows]
+      before[which], labels[which], at, found[rows], 1 / chances[rows]
     )
     # The predictions are those before the checked labels were seen, or else the interval would
     # count the fit to these labels as knowledge.
@@ -419,7 +437,7 @@ def _by_checks(problem: Problem, answer: _Answer, seed: int) -> _Answer:
     _rows(joint),
     joint.sum(axis=1),
     np.array(resamples),
-    f"{len(chosen)} checked labels with {answer.estimator}",
+    f"{len(chosen)} checked labels with {estimator}",
     "labels that somebody checked tell noise from overlap, whatever the network says",
     "The interval of the rate holds whatever the network says; entries of T lean on the network "
     "where few labels of a class were checked.",
