@@ -1,5 +1,6 @@
 """The whole advice on small data: what it says, resuming, and the runs that it stops early."""
 
+import csv
 import dataclasses
 import json
 
@@ -8,7 +9,7 @@ import pytest
 
 import lsjax
 from lsjax import noise, transition
-from lsjax.advice import Advice, candidates, pipeline, ranking, sizes, stages
+from lsjax.advice import Advice, candidates, checklist, pipeline, ranking, sizes, stages
 from lsjax.advice.problem import UNKNOWN, Problem
 from lsjax.runs import reading
 
@@ -117,6 +118,36 @@ def test_an_interrupted_advice_goes_on(directory, problem, tmp_path, monkeypatch
   once = json.loads((directory / "advice.json").read_text())
   for name in ("noise_rate", "transition", "expected_accuracy", "curves", "suspects"):
     assert json.loads(json.dumps(again[name])) == once[name], name
+
+
+def test_checked_labels_are_taken_in_without_training_again(problem, truth, tmp_path):
+  where = tmp_path / "blobs"
+  pipeline.run(problem, where)
+  before = {p.parent.name for p in where.glob("runs/*/result.json")}
+  with (where / "check_these.csv").open(newline="") as f:
+    rows = list(csv.DictReader(f))
+  for row in rows:
+    row["true"] = problem.classes[truth[int(row["id"])]]
+  with (tmp_path / "filled.csv").open("w", newline="") as f:
+    writer = csv.DictWriter(f, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+  pipeline.run(checklist.apply(problem, tmp_path / "filled.csv"), where)
+  advice = Advice(where)
+  assert advice.content["data"]["checked"] == len(rows) == 100
+  wrong = float(np.mean(problem.labels != truth))
+  assert advice.noise_rate.low <= wrong <= advice.noise_rate.high
+  # Forward correction has another matrix, and the final model other labels: no other run is new.
+  new = {p.parent.name for p in where.glob("runs/*/result.json")} - before
+  names = [reading.config_json(where / "runs" / name)["config"] for name in new]
+  assert all(
+    config["loss"]["name"] == "forward_correction" or config["noise"]["labels"] == "final"
+    for config in names
+  )
+  with np.load(where / "final.npz") as saved:
+    known = saved["true_labels"] != UNKNOWN
+    assert known.sum() == 100
+    np.testing.assert_array_equal(saved["final"][known], truth[known])
 
 
 def test_a_directory_keeps_its_examples(directory, problem):
