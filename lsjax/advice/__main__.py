@@ -49,17 +49,20 @@ def main(argv: Sequence[str]) -> None:
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
   name = re.sub(r"[^\w.-]+", "-", pathlib.PurePath(source).stem) or "advice"
   directory = cli.workdir(f"runs/advice-{name}")
-  problem = inputs.read(
-    source,
-    label=FLAGS.label,
-    id=FLAGS.id,
-    image=FLAGS.image,
-    votes=FLAGS.votes,
-    trusted=FLAGS.trusted,
-    test=FLAGS.test,
-    checked=FLAGS.checked,
-    image_size=FLAGS.image_size,
-  )
+  try:
+    problem = inputs.read(
+      source,
+      label=FLAGS.label,
+      id=FLAGS.id,
+      image=FLAGS.image,
+      votes=FLAGS.votes,
+      trusted=FLAGS.trusted,
+      test=FLAGS.test,
+      checked=FLAGS.checked,
+      image_size=FLAGS.image_size,
+    )
+  except ValueError as error:
+    raise UserError(str(error)) from error
   with cli.jax_set_up():
     try:
       pipeline.run(problem, directory, minutes=FLAGS.minutes)
