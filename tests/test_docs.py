@@ -18,11 +18,13 @@ import lsjax
 from benchmarks import run_all
 from lsjax import cli, files, validation
 from lsjax import config as config_lib
+from lsjax.advice import candidates, problem, ranking, sizes
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PAGES = [*TOP, *DOCS, ROOT / "docs/tutorial.ipynb", ROOT / "benchmarks/README.md"]
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
+PAGES = [*TOP, *DOCS, *NOTEBOOKS, ROOT / "benchmarks/README.md"]
 
 
 def blocks(page, language=""):
@@ -295,9 +297,37 @@ def test_version_is_one_everywhere():
   assert citation["preferred-citation"]["title"] == "Does label smoothing mitigate label noise?"
 
 
-def test_every_module_of_the_library_has_a_page():
-  for name in lsjax.__all__:
+def test_every_name_of_the_library_has_a_page():
+  assert "::: lsjax.advice.advise" in (ROOT / "docs/api/advice.md").read_text()
+  for name in {*lsjax.__all__} - {"advise"}:
     assert f"::: lsjax.{name}" in (ROOT / f"docs/api/{name}.md").read_text()
+
+
+def test_advice_page_has_methods_sizes_and_flags():
+  page = (ROOT / "docs/advice.md").read_text()
+  named = {*re.findall(r"[\w+][\w+. ]*", page.split("## How ways to train")[1].split("\n1. ")[0])}
+  assert {*candidates.BY_NAME} <= named
+  (rows,) = [rows for header, rows in tables(page) if header == ["examples", "folds", "seeds"]]
+  for what, folds, seeds in rows[:-1]:
+    counts = [int(n.replace(",", "")) for n in re.findall(r"[\d,]+\d", what)]
+    ends = [*range(11, counts[0], 300), counts[0] - 1] if "fewer" in what else counts
+    assert {_sizes((n, 5)) for n in ends} == {(int(folds), int(seeds))}, what
+  assert {_sizes((n, 4, 4, 3)) for n in (11, 10_000)} == {tuple(map(int, rows[-1][1:]))}
+  words_ = words("docs/advice.md")
+  assert f"at {sizes.EVALUATIONS} steps" in words_
+  assert f"({', '.join(candidates.CORE)})" in words_
+  assert f"From {ranking.LEAST_CHECKED} checked labels on" in words_
+  assert f"wider than {100 * ranking.WIDEST:g} points" in words_
+
+
+def _sizes(shape):
+  """The folds and the seeds for inputs of a shape."""
+  count = shape[0]
+  made = problem.Problem(
+    "x", np.zeros(shape, np.uint8), *[np.zeros(count, int)] * 2, ("a", "b"), *[np.zeros(count)] * 2
+  )
+  found = sizes.of(made)
+  return found.folds, found.seeds
 
 
 def test_docstrings_become_markdown():
