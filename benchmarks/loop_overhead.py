@@ -24,6 +24,7 @@ from benchmarks import harness, step_time
 from lsjax import config as config_lib
 from lsjax import shipped
 from lsjax.runs import execution
+from lsjax.runs.leases import Lease
 from lsjax.training import devices, setup
 
 NUM_STEPS = 2000
@@ -52,7 +53,7 @@ def _by_the_loop(run: setup.PreparedRun, layout: devices.Layout) -> tuple[float,
   bar = _Bar()
   with tempfile.TemporaryDirectory() as workdir:
     start = time.perf_counter()
-    execution.train_pack([run], [workdir], layout, stop=[], bar=bar)
+    execution.train_pack([run], [Lease(workdir)], layout, stop=[], bar=bar)
     return bar.seconds_per_step(), (time.perf_counter() - start) / NUM_STEPS
 
 

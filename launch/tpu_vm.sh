@@ -12,7 +12,7 @@
 #
 # Needs: gcloud, logged in, with quota for the accelerator and an SSH key for the workers; for `main`
 # a bucket for --workdir (and, for ImageNet, for data.data_dir) that the slice's service account may
-# write; for `sweep` a disk that all workers mount, because shards keep apart by locks. The commit
+# write; for `sweep` a disk that all workers mount, because shards keep apart by leases. The commit
 # must have been pushed to REPOSITORY. Nothing secret is in here.
 # Environment, with defaults: ACCELERATOR=v4-32, RUNTIME=tpu-ubuntu2204-base, PYTHON=3.12 (what uv
 # installs on the workers), SPOT=true (false: on demand), ATTEMPTS=20 (how often a slice is asked for

@@ -1,12 +1,10 @@
 """Files that are written whole or not at all: every small file of a run is written here.
 
 Paths are local (or on a shared disk), or in a bucket (gs://, s3://) as etils.epath understands
-them. A bucket has no locks, and a file in it appears only once it is whole.
+them. In a bucket a file appears only once it is whole.
 """
 
 import contextlib
-import errno
-import fcntl
 import io
 import json
 import os
@@ -79,39 +77,6 @@ def _sync_directory(directory: pathlib.Path) -> None:
       os.fsync(descriptor)
   finally:
     os.close(descriptor)
-
-
-@contextlib.contextmanager
-def locked(directory: PathLike) -> Iterator[bool]:
-  """Creates a directory and tries to lock it; yields whether this process holds the lock.
-
-  The lock (flock) needs no file, binds only those who ask for it, and ends with the process
-  however that ends. On a file system without locks, and in a bucket, every process gets it.
-
-  Raises:
-    OSError: if the directory cannot be created.
-  """
-  if not is_local(directory):
-    yield True
-    return
-  place = path(directory)
-  place.mkdir(parents=True, exist_ok=True)
-  descriptor = os.open(place, os.O_RDONLY)
-  try:
-    yield _lock(descriptor)
-  finally:
-    os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    return False
-  except OSError as error:
-    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-      raise
-  return True
 
 
 def write_json(where: PathLike, value: Any) -> None:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
   if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
   if "://" in (FLAGS.workdir or ""):
-    why = "must be on a disk: the processes of a sweep share it by locks, which a bucket has not"
+    why = "must be on a disk: the processes of a sweep share it by leases, which a bucket has not"
     raise UserError(f"--workdir = {FLAGS.workdir!r}: {why}")
   directory = cli.workdir(f"runs/{cli.config_name()}")
   planned = plan.plan(FLAGS.config)

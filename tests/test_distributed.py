@@ -21,6 +21,7 @@ from lsjax import files
 from lsjax.runs import checkpoints as checkpoints_lib
 from lsjax.runs import directory as directory_lib
 from lsjax.runs import execution, loading
+from lsjax.runs.leases import Lease
 from lsjax.training import distributed, setup
 from lsjax.validation import UserError
 
@@ -181,7 +182,7 @@ def test_a_directory_that_the_first_process_cannot_begin(
   monkeypatch.setattr(distributed, "_linger", lambda: None)
   message = "noise.npz cannot be read" if index == 0 else "^process 0 of the job: noise.npz cannot"
   with pytest.raises(UserError, match=message):
-    directory_lib.RunDirectory(prepared, tmp_path)
+    directory_lib.RunDirectory(prepared, Lease(tmp_path))
   assert len(told) == 1
   assert (told[0] is None) == (index == 1)
 

@@ -65,13 +65,6 @@ def test_rows(directory):
   assert files.read_rows(path) == [{"step": 1}, {"step": 3}]
 
 
-def test_lock(directory):
-  """On a disk one of two has it; in a bucket nobody can be refused."""
-  with files.locked(directory) as first, files.locked(directory) as second:
-    assert first
-    assert second is not files.is_local(directory)
-
-
 def test_only_a_last_row_may_be_cut_off(directory):
   path = files.path(directory) / "rows.jsonl"
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,14 +87,6 @@ def test_a_damaged_log_is_not_resumed(tmp_path, make_config):
   path.write_text("".join([lines[0], lines[1][:9] + "\n", *lines[2:]]))
   with pytest.raises(directory_lib.WorkdirError, match=r"metrics.jsonl is damaged .*line 2"):
     execution.train_and_evaluate(config, tmp_path)
-
-
-def test_the_lock_leaves_its_directory(tmp_path):
-  """Whoever made the directory finds it again, also when nothing came of it."""
-  (tmp_path / "run").mkdir()
-  with files.locked(tmp_path / "run") as is_held:
-    assert is_held
-  assert (tmp_path / "run").is_dir()
 
 
 def test_permissions_follow_the_umask_which_nobody_touches(tmp_path, monkeypatch):

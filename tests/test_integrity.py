@@ -15,6 +15,7 @@ from lsjax.distillation import teachers
 from lsjax.runs import checkpoints as checkpoints_lib
 from lsjax.runs import directory as directory_lib
 from lsjax.runs import execution, integrity, loading, reading
+from lsjax.runs.leases import Lease
 from lsjax.training import setup
 
 
@@ -204,12 +205,12 @@ def test_loading_refuses_other_inputs(finished):
 def test_checkpoints_without_digests(stopped, prepared, capsys):
   """From before they were written: accepted. Beside an earlier one that has them: not."""
   change_metadata(stopped / "checkpoints/6", lambda _: {})
-  opened = directory_lib.RunDirectory(prepared, stopped)
+  opened = directory_lib.RunDirectory(prepared, Lease(stopped))
   assert opened.step == 3
   opened.close()
   assert "its digests are lost; checkpoint 3 has them" in capsys.readouterr().out
   change_metadata(stopped / "checkpoints/3", lambda _: {})
-  opened = directory_lib.RunDirectory(prepared, stopped)
+  opened = directory_lib.RunDirectory(prepared, Lease(stopped))
   assert opened.step == 3
   opened.close()
   assert "checkpoints/3 has no digests, so that it cannot be verified" in capsys.readouterr().out
@@ -234,7 +235,7 @@ def damage_rows(workdir, how):
 def test_lost_rows_are_no_basis_of_a_result(stopped, prepared, how):
   damage_rows(stopped, how)
   with pytest.raises(directory_lib.WorkdirError) as caught:
-    directory_lib.RunDirectory(prepared, stopped)
+    directory_lib.RunDirectory(prepared, Lease(stopped))
   what = "its rows are not those of step 6" if how == "changed" else "rows up to the checkpoint"
   one_line_about(caught, "metrics.jsonl", what)
 
@@ -264,18 +265,24 @@ def test_a_checkpoint_of_another_config_is_not_resumed(stopped, with_config):
   """Also when the file that names the config is gone."""
   other = setup.prepare(config_lib.from_config_dict(conftest.small(**{"seed.noise": 1})))
   (stopped / "noise.npz").unlink()
+
+  def open_it():
+    if with_config:
+      directory_lib.finished_result(other.config, stopped)
+    else:
+      directory_lib.RunDirectory(other, Lease(stopped))
+
   if not with_config:
     (stopped / "config.json").unlink()
-  open_it = directory_lib.finished_result if with_config else directory_lib.RunDirectory
   with pytest.raises(directory_lib.WorkdirError) as caught:
-    open_it(other.config if with_config else other, stopped)
+    open_it()
   one_line_about(caught, str(stopped))
   assert {p.name for p in (stopped / "checkpoints").iterdir()} == {"3", "6"}
 
 
 def test_a_run_whose_config_file_is_gone_is_resumed(stopped, prepared):
   (stopped / "config.json").unlink()
-  opened = directory_lib.RunDirectory(prepared, stopped)
+  opened = directory_lib.RunDirectory(prepared, Lease(stopped))
   opened.close()
   assert opened.step == 6
 
@@ -283,7 +290,7 @@ def test_a_run_whose_config_file_is_gone_is_resumed(stopped, prepared):
 def test_a_step_beyond_the_last_is_not_resumed(stopped, prepared):
   (stopped / "checkpoints/6").rename(stopped / "checkpoints/60")
   with pytest.raises(directory_lib.WorkdirError) as caught:
-    directory_lib.RunDirectory(prepared, stopped)
+    directory_lib.RunDirectory(prepared, Lease(stopped))
   one_line_about(caught, "checkpoints/60", "6 steps")
 
 
@@ -371,7 +378,7 @@ def test_labels_that_do_not_have_their_digest(stopped, prepared):
   arrays["noisy_labels"] = arrays["noisy_labels"][::-1]
   np.savez_compressed(path, **arrays)
   for use in (
-    lambda: directory_lib.RunDirectory(prepared, stopped),
+    lambda: directory_lib.RunDirectory(prepared, Lease(stopped)),
     lambda: reading.noise_npz(path),
   ):
     with pytest.raises(directory_lib.WorkdirError) as caught:

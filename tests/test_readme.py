@@ -54,8 +54,8 @@ def test_readme_is_short_and_opens_with_the_two_commands():
     "# lsjax",
     "",
     "```",
-    "pip install -r requirements.txt && python -m lsjax.main --config=configs/digits_noisy.py",
-    "pip install -r requirements-dev.txt && python -m pytest -q",
+    "pip install -r requirements.lock && python -m lsjax.main --config=configs/digits_noisy.py",
+    "pip install -r requirements-dev.lock && python -m pytest -q",
   ]
 
 

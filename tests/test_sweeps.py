@@ -17,8 +17,7 @@ from lsjax import config as config_lib
 from lsjax import data, files, shipped, sweep
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
-from lsjax.runs import directory as directory_lib
-from lsjax.runs import execution, loading
+from lsjax.runs import execution, leases, loading
 from lsjax.sweeps import cells, estimate, plan, shards
 from lsjax.sweeps import execution as sweep_execution
 from lsjax.training import devices as devices_lib
@@ -269,7 +268,8 @@ def packed(configs, where, layout, teachers=None):
   """Trains runs at once; returns their parameters."""
   runs = [setup.prepare(c, [teachers[i]] if teachers else ()) for i, c in enumerate(configs)]
   paths = [where / str(i) for i in range(len(configs))]
-  execution.train_pack(runs, paths, layout, stop=[], bar=tqdm(disable=True))
+  free = [leases.Lease(path) for path in paths]
+  execution.train_pack(runs, free, layout, stop=[], bar=tqdm(disable=True))
   return [parameters(path) for path in paths]
 
 
@@ -521,13 +521,13 @@ class TestSweep:
     config = make_sweep(EVERYTHING[:2], seeds=1)
     first = plan.runs_of(plan.plan(config), tmp_path)[0]
     script = (
-      "import sys, time; from lsjax.runs import directory\n"
-      "with directory.claim(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+      "import sys, time; from lsjax.runs import leases\n"
+      "with leases.claim(sys.argv[1]): print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", script, str(first.workdir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
       assert holder.stdout.readline() == "held\n"
-      with pytest.raises(directory_lib.InUseError, match="in use by another process"):
+      with pytest.raises(leases.InUseError, match="in use by another process"):
         execution.train_and_evaluate(first.config, first.workdir)
       waits = []
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,9 @@ from lsjax import config as config_lib
 from lsjax import files, noise
 from lsjax.runs import contents, digests, environment, integrity, outcome, reading
 from lsjax.runs.checkpoints import CheckpointError, Checkpoints
+from lsjax.runs.leases import Lease
 from lsjax.runs.reading import WorkdirError
 from lsjax.training import distributed, setup, step
-
-
-class InUseError(WorkdirError):
-  """A work directory that another process is training in."""
 
 
 class StepsDifferError(WorkdirError):
@@ -72,28 +69,6 @@ def latest_step(workdir: str | os.PathLike[str]) -> int:
     checkpoints.close()
 
 
-@contextlib.contextmanager
-def claim(workdir: str | os.PathLike[str]) -> Iterator[None]:
-  """Reserves a work directory for this process until the block or the process ends.
-
-  In a job of several processes the first process reserves it for all.
-
-  Raises:
-    InUseError: if another process has reserved it.
-    WorkdirError: if it cannot be created or written.
-  """
-  if not distributed.is_first_process():
-    yield
-    return
-  try:
-    with files.locked(workdir) as is_reserved:
-      if not is_reserved:
-        raise InUseError(f"{workdir} is in use by another process")
-      yield
-  except OSError as error:
-    raise WorkdirError(f"{workdir} cannot be written ({error})") from error
-
-
 def save_labels(path: str | os.PathLike[str], noisy_labels: noise.NoisyLabels) -> None:
   """Writes noise.npz: the arrays of the labels, their SHA-256, and what else is known of them.
 
@@ -132,18 +107,25 @@ class RunDirectory:
     result: the content of result.json once the run has ended, else None.
   """
 
-  def __init__(self, run: setup.PreparedRun, workdir: str | os.PathLike[str]):
+  def __init__(self, run: setup.PreparedRun, lease: Lease):
     """Opens the directory or creates it.
+
+    Args:
+      run: the run.
+      lease: the lease on the directory.
 
     Raises:
       WorkdirError: if it cannot be written, holds other labels, another teacher or checkpoints
         of another config, or has lost rows of metrics.jsonl.
       CheckpointError: if its checkpoints cannot be read or written.
+      leases.LostError: if another process has taken the directory over. This is so too whenever
+        something is about to be written that the other process would read.
     """
-    self.run, self.workdir = run, files.path(workdir)
+    self.run, self.workdir, self._lease = run, lease.directory, lease
     self.result: dict[str, Any] | None = None
     self.is_writer = distributed.is_first_process()
     with distributed.failing_together():
+      lease.check()
       self._begin()
     saved = reading.config_json(self.workdir)
     self._contents = contents.digests_of(run.config)
@@ -229,6 +211,7 @@ class RunDirectory:
     path = self.workdir / "metrics.jsonl"
     self.rows: list[dict[str, Any]] = []
     with distributed.failing_together():  # nor does the first process write before all have read
+      self._lease.check()
       if path.exists():
         try:
           self.rows = [row for row in files.read_rows(path) if row["step"] <= self.step]
@@ -288,6 +271,7 @@ class RunDirectory:
 
     The rows that it counts are on the disk before.
     """
+    self._check_lease()
     if self.is_writer:
       self.metrics_file.sync()
     facts = self._facts | {
@@ -302,14 +286,14 @@ class RunDirectory:
     Args:
       arrays: the content of diagnostics.npz; no such file is written if it is empty.
     """
-    self.checkpoints.wait()
+    self._settle()
     if self.is_writer and arrays:
       save_diagnostics(self.workdir / "diagnostics.npz", arrays)
     self._end(status="finished")
 
   def diverge(self, at_step: int, loss: float) -> None:
     """Ends the run at a loss that is not finite."""
-    self.checkpoints.wait()
+    self._settle()
     self._end(
       status="diverged",
       diverged={
@@ -318,6 +302,16 @@ class RunDirectory:
         "last_good_checkpoint": self.checkpoints.latest(),
       },
     )
+
+  def _settle(self) -> None:
+    """Waits for the checkpoints of a run that is about to end."""
+    self._check_lease()
+    self.checkpoints.wait()
+    self._check_lease()
+
+  def _check_lease(self) -> None:
+    with distributed.failing_together():
+      self._lease.check()
 
   def _end(self, **status: Any) -> None:
     """Writes result.json from the logged rows alone."""

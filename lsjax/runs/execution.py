@@ -8,7 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax.runs import directory, environment
+from lsjax.runs import directory, environment, leases
+from lsjax.runs.checkpoints import CheckpointError
 from lsjax.training import devices, distributed, loop, setup
 from lsjax.training.teachers import FrozenTeacher
 
@@ -35,7 +36,7 @@ def train_and_evaluate(
   Raises:
     config.ConfigError: if the config does not fit the data; nothing is written.
     directory.WorkdirError: if the directory belongs to another config, is in use by another
-      process, or cannot be written.
+      process (or was taken over by one that did not see this one live), or cannot be written.
     checkpoints.CheckpointError: if no checkpoint of several can be read, or one not written.
     loop.Stopped: after SIGTERM or SIGINT, once a checkpoint is written.
   """
@@ -51,10 +52,10 @@ def train_and_evaluate(
   pack = loop.Pack([run], devices.Layout(tuple(run.devices), shared=True))
   is_first = distributed.is_first_process()
   with (
-    _claim_together(workdir),
+    _claim_together(workdir) as lease,
     tqdm(total=config.train.num_steps, unit="step", leave=False, disable=not is_first) as bar,
     loop.stop_signals() as stop,
-    _open(pack, [workdir], stop, bar, on_call) as (training, directories),
+    _open(pack, [lease], stop, bar, on_call) as (training, directories),
   ):
     if training.step and is_first:
       print(f"resuming {workdir} at step {training.step}")
@@ -66,7 +67,7 @@ def train_and_evaluate(
 
 def train_pack(
   runs: Sequence[setup.PreparedRun],
-  workdirs: Sequence[str | os.PathLike[str]],
+  claimed: Sequence[leases.Lease],
   layout: devices.Layout,
   *,
   stop: Sequence[int],
@@ -78,7 +79,7 @@ def train_pack(
   Args:
     runs: at most `layout.capacity` runs on the same data set that one program can train; none
       has ended, and their newest checkpoints are of the same step.
-    workdirs: the work directory of each run.
+    claimed: the lease on the work directory of each run.
     layout: the layout of the runs.
     stop: the signals received so far; training stops once there is one.
     bar: the progress bar, advanced by the steps of all runs together.
@@ -92,18 +93,18 @@ def train_pack(
       unreadable ones have been moved away then. Also the errors of `train_and_evaluate`.
   """
   pack = loop.Pack(runs, layout)
-  with _open(pack, workdirs, stop, bar, on_call) as (training, directories):
+  with _open(pack, claimed, stop, bar, on_call) as (training, directories):
     training.run()
     return _results(directories)
 
 
 @contextlib.contextmanager
-def _claim_together(workdir: str | os.PathLike[str]) -> Iterator[None]:
-  """Reserves a work directory for all processes of the job; see `directory.claim`."""
+def _claim_together(workdir: str | os.PathLike[str]) -> Iterator[leases.Lease]:
+  """Reserves a work directory for all processes of the job; see `leases.claim`."""
   with contextlib.ExitStack() as stack:
     with distributed.failing_together():
-      stack.enter_context(directory.claim(workdir))
-    yield
+      lease = stack.enter_context(leases.claim(workdir))
+    yield lease
 
 
 def _results(directories: Sequence[directory.RunDirectory]) -> list[dict[str, Any]]:
@@ -113,7 +114,7 @@ def _results(directories: Sequence[directory.RunDirectory]) -> list[dict[str, An
 @contextlib.contextmanager
 def _open(
   pack: loop.Pack,
-  workdirs: Sequence[str | os.PathLike[str]],
+  claimed: Sequence[leases.Lease],
   stop: Sequence[int],
   bar: "tqdm[Any]",
   on_call: Callable[[int], None] | None,
@@ -122,8 +123,8 @@ def _open(
   directories: list[directory.RunDirectory] = []
   is_orderly = False
   try:
-    for run, workdir in zip(pack.runs, workdirs, strict=True):
-      directories.append(directory.RunDirectory(run, workdir))
+    for run, lease in zip(pack.runs, claimed, strict=True):
+      directories.append(directory.RunDirectory(run, lease))
     steps = sorted({d.step for d in directories})
     if len(steps) > 1:
       raise directory.StepsDifferError(f"a pack would continue from steps {steps}")
@@ -141,4 +142,6 @@ def _open(
     # After an error, closing would wait for the other processes, of which one may be gone.
     if is_orderly or distributed.process()[1] == 1:
       for each in directories:
-        each.close()
+        # An error of the block is told, and not what follows from it.
+        with contextlib.suppress(*() if is_orderly else (CheckpointError,)):
+          each.close()

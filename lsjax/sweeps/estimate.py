@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from lsjax.runs.directory import RunDirectory
+from lsjax.runs.leases import Lease
 from lsjax.sweeps import plan
 from lsjax.sweeps.execution import layout_for
 from lsjax.sweeps.plan import PlannedCell, PlannedRun
@@ -44,7 +45,7 @@ def time_run(run: setup.PreparedRun, layout: devices.Layout) -> Timing:
 
   def write() -> None:
     with tempfile.TemporaryDirectory() as workdir:
-      directory = RunDirectory(run, workdir)
+      directory = RunDirectory(run, Lease(workdir))
       training = loop.Loop(pack, [directory], trained.state, trained.step)
       training.evaluate()
       training.save()

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lsjax import data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
-from lsjax.runs import contents
+from lsjax.runs import contents, leases
 from lsjax.runs import directory as run_directory
 from lsjax.runs import execution as run_execution
 from lsjax.sweeps import plan
@@ -56,6 +56,7 @@ class Runner:
     on_call: Callable[[int], None] | None = None,
   ):
     self.stop, self.bar, self.on_call = stop, bar, on_call
+    self._watch = leases.Watch()
     self._teachers: dict[str, FrozenTeacher] = {}
     self._dataset: tuple[Any, data.Dataset] | None = None
 
@@ -87,23 +88,27 @@ class Runner:
     layout = layout_for(group[0], len(group))
     is_any_free = False
     for i in range(0, len(group), layout.capacity):
-      with contextlib.ExitStack() as claims:
-        claimed = []
+      with contextlib.ExitStack() as stack:
+        free, claimed = [], []
         for run in group[i : i + layout.capacity]:
-          with contextlib.suppress(run_directory.InUseError):
-            claims.enter_context(run_directory.claim(run.workdir))
+          with contextlib.suppress(leases.InUseError):
+            lease = stack.enter_context(leases.claim(run.workdir, self._watch))
             # Another process may have trained it in the meantime.
             if run.steps_left == run.config.train.num_steps - start:
-              claimed.append(run)
+              free.append(run)
+              claimed.append(lease)
         if claimed:
           is_any_free = True
-          prepared = [self._prepare(run) for run in claimed]
-          workdirs = [run.workdir for run in claimed]
+          prepared = [self._prepare(run) for run in free]
           # If steps differ after all, the next look groups the runs anew.
-          with contextlib.suppress(run_directory.StepsDifferError):
+          try:
             run_execution.train_pack(
-              prepared, workdirs, layout, stop=self.stop, bar=self.bar, on_call=self.on_call
+              prepared, claimed, layout, stop=self.stop, bar=self.bar, on_call=self.on_call
             )
+          except run_directory.StepsDifferError:
+            pass
+          except leases.LostError as error:
+            print(f"{error}; going on with the other runs")
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
