@@ -80,7 +80,7 @@ def made_up(classes=("cat", "dog", "owl"), **changes):
       "high": matrix,
     },
     "class_conditional": {"verdict": "cannot be told", "p": 0.25, "about": "Too few examples."},
-    "suspects": {"expected": 11, "precision": [{"count": 10, "precision": 0.93}]},
+    "suspects": {"expected": 14.2, "likely": 11, "precision": [{"count": 10, "precision": 0.93}]},
     "recommended": {
       "method": "GCE",
       "parameters": {"loss.name": "generalized_cross_entropy"},
@@ -342,7 +342,7 @@ def test_little_is_enough(tmp_path):
   """Two classes, one way to train, no curve, one estimator, no suspect, one fold and seed."""
   content = made_up(classes=(0, 1), curves={}, folds=1, seeds=1, left_out=[], identified="")
   content |= {"ranking": content["ranking"][:1], "estimates": content["estimates"][:1]}
-  content["suspects"] = {"expected": 0, "precision": []}
+  content["suspects"] = {"expected": 0.0, "likely": 0, "precision": []}
   content["class_conditional"] = {"verdict": "cannot be told", "p": None, "about": ""}
   page = written(tmp_path, content)
   assert answers(page)[1] == "Which ones are wrong? 0 labels are more likely wrong than right."

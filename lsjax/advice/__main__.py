@@ -26,12 +26,17 @@ flags.DEFINE_string("id", "", "Column of ids. Default: row numbers.")
 flags.DEFINE_string("image", "", "Column with the paths of images.")
 flags.DEFINE_list("votes", [], "Columns or keys of several annotators' labels, instead of --label.")
 flags.DEFINE_string("trusted", "", "Column or key of labels known to be right, empty elsewhere.")
-flags.DEFINE_string("test", None, "Clean data to test on: a file or folder like the first.")
+flags.DEFINE_string("test", None, "Clean data to test on: a table or folder like the first.")
 flags.DEFINE_string("checked", None, "check_these.csv with the column `true` filled in.")
 flags.DEFINE_integer(
   "image_size", None, "Side of the images in pixels. Default: 32.", lower_bound=1
 )
-flags.DEFINE_float("minutes", None, "Time for the training runs, by an estimate.", lower_bound=0)
+flags.DEFINE_float(
+  "minutes",
+  None,
+  "Time for the training runs of an advice that begins, by an estimate; 0: as few as possible.",
+  lower_bound=0,
+)
 
 
 def main(argv: Sequence[str]) -> None:

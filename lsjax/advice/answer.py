@@ -108,7 +108,8 @@ def _suspects(found: Findings) -> dict[str, Any]:
   most = int((found.wrong > 0.5).sum())
   cuts = sorted({c for c in _CUTS if c < len(ordered)} | ({most} if most else set()))
   return {
-    "expected": most,
+    "expected": float(found.wrong.sum()),
+    "likely": most,
     "precision": [
       {"count": c, "precision": float(ordered[:c].mean())} for c in cuts if c <= max(most, _CUTS[0])
     ],

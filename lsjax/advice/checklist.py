@@ -24,6 +24,8 @@ def write_check_list(
 ) -> None:
   """Writes which labels to check, a row each; the column `true` is empty, for a person to fill.
 
+  The rows are in a random order, so that the first of them are a random part of the sample.
+
   Args:
     path: the .csv file to write.
     problem: the problem.
@@ -33,7 +35,8 @@ def write_check_list(
   text = io.StringIO(newline="")
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(COLUMNS)
-  for i, chance in zip(sample.indices, sample.chances):
+  order = np.random.RandomState(0).permutation(len(sample.indices))
+  for i, chance in zip(sample.indices[order], sample.chances[order]):
     names = (problem.classes[int(labels[i])] for labels in (problem.labels, proposed))
     writer.writerow([problem.ids[i].item(), *names, f"{chance:.6g}", ""])
   with files.replacing(path) as f:

@@ -62,9 +62,10 @@ def run(
     content["lsjax"] = __version__
     content["seconds"] = round(time.perf_counter() - start, 1)
     outputs.write(directory, problem, found, judged)
-    if not len(problem.checked):
+    to_fill = directory / "check_these.csv"
+    if not len(problem.checked) and not to_fill.exists():  # a person may be filling it in
       sample = to_check(found.wrong, min(_TO_CHECK, len(problem)), seed=_SEED)
-      checklist.write_check_list(directory / "check_these.csv", problem, sample, found.proposed)
+      checklist.write_check_list(to_fill, problem, sample, found.proposed)
     files.write_json(directory / "advice.json", content)
   return content
 

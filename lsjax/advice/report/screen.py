@@ -100,8 +100,9 @@ def noise_rate(content: Mapping[str, Any]) -> Answer:
 def wrong_labels(content: Mapping[str, Any]) -> Answer:
   """Returns how many labels are probably wrong, and how sure that is."""
   suspects = content["suspects"]
-  most, cuts = suspects["expected"], suspects["precision"]
-  text = f"{'label is' if most == 1 else 'labels are'} more likely wrong than right."
+  most, cuts = suspects["likely"], suspects["precision"]
+  text = f"{'label is' if most == 1 else 'labels are'} more likely wrong than right"
+  text += f"; about {suspects['expected']:,.0f} are expected to be wrong in all."
   if cuts:
     first, *rest = [f"the first {c['count']:,}: {percent(c['precision'], 0)}" for c in cuts[-2:]]
     text += f" suspects.csv begins with the worst. Expected to be wrong of {first}"

@@ -25,15 +25,14 @@ def next_steps(content: Mapping[str, Any], directory: pathlib.Path) -> Section:
     os.fspath(directory / name)
     for name in ("check_these.csv", "recommended.py", "labels_cleaned.npz")
   )
-  checked = content["data"]["checked"]
-  done = f" {counted(checked, 'label')} were checked for this report." if checked else ""
+  check_some = (
+    "Check a few labels",
+    "Open check_these.csv in a spreadsheet, write the true label into the column true, and give "
+    "the same command again with this option. Every number above becomes more certain.",
+    f"--checked={shlex.quote(check)}",
+  )
   steps = (
-    (
-      "Check a few labels",
-      "Open check_these.csv in a spreadsheet, write the true label into the column true, and give "
-      f"the same command again with this option. Every number above becomes more certain.{done}",
-      f"--checked={shlex.quote(check)}",
-    ),
+    *(() if content["data"]["checked"] else (check_some,)),
     (
       "Predict with the model",
       "The model takes new data in the form of yours.",
