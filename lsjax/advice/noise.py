@@ -38,8 +38,10 @@ _MISTAKES = 0.01
 _NO_GAIN = 1.92
 # An entry of T that nobody checked is known to within a half: as if 4 examples had been counted.
 _LIKE_COUNTED = 4.0
-# The least entry of q T^-1, which may be negative, and the examples for that second fit.
-_LEAST_CHANCE, _EARLY = 1e-3, 10_000
+# The least entry of q T^-1, which may be negative; the examples and the repetitions of the fits to
+# its logarithm, after which the rate changes by less than 0.01; and the normal quantile beyond
+# which one of two models is better.
+_LEAST_CHANCE, _EARLY, _REPETITIONS, _BETTER = 1e-3, 10_000, 3, 2.0
 _NEIGHBOURS, _MOST_CLASSES = 4000, 30  # of `hoc`, so that it takes seconds
 
 
@@ -146,26 +148,24 @@ def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
   z = np.asarray(logits, np.float64)
   q = special.softmax(z / estimate.temperature(z, labels), axis=1)
   joint = estimate.confident_joint(q, labels)
-  layer = estimate.noise_layer(z, labels, joint.transition, seed=seed)
-  # The layer's softmax reaches its plateau later than exact probabilities would, and its rate can be
-  # too low; with the logarithms of q T^-1 as logits it reaches it earlier, and can be too high.
-  inverse = np.linalg.pinv(layer.transition)
-  sharp = np.log(np.maximum(q @ inverse, _LEAST_CHANCE))
-  early = estimate.noise_layer(sharp, labels, layer.transition, seed=seed, max_examples=_EARLY)
+  layers = _Layers.of(z, q, labels, joint.transition, seed)
+  layer = layers.chosen
   dependence = _dependence(layer, joint.rate, len(problem), seed)
   ballots, votes = None, None
   if problem.votes is not None and np.median((problem.votes >= 0).sum(axis=1)) >= _LEAST_VOTES:
     # The network votes too: it did not see the example, and knows what annotators do not.
     ballots = np.column_stack([problem.votes, q.argmax(axis=1)])
     votes = estimate.votes(ballots, size, pseudocount=1 / size)
+  score = None
   estimates = _estimates(problem, q, joint, layer, votes, seed)
   if ballots is not None and votes is not None:
     answer = _by_votes(ballots, votes.posterior, labels, seed)
   elif np.log(q[np.arange(len(labels)), labels]).sum() < _by_frequencies(labels) + _NO_GAIN:
     answer = _unpredicted(labels, q, joint, seed)
   else:
-    answer = _without(labels, layer, early.rate, joint, dependence, seed)
-  found = _findings(answer, labels, estimates, dependence)
+    score = estimate.suspects(layers.late.probabilities, labels, layers.late.transition).wrong
+    answer = _without(labels, layers, joint, dependence, seed)
+  found = _findings(answer, labels, estimates, dependence, score)
   return with_checks(problem, found, seed=seed) if len(problem.checked) >= _LEAST_CHECKED else found
 
 
@@ -178,7 +178,8 @@ def with_checks(problem: Problem, found: Findings, *, seed: int) -> Findings:
     seed: seed of all draws.
   """
   answer = _by_checks(problem, found.posterior, found.estimator, seed)
-  return _findings(answer, problem.labels, found.estimates, found.class_conditional)
+  known = found.estimates, found.class_conditional
+  return _findings(answer, problem.labels, *known, found.score)
 
 
 def _findings(
@@ -186,6 +187,7 @@ def _findings(
   labels: np.ndarray,
   estimates: tuple[NamedEstimate, ...],
   dependence: Dependence,
+  score: np.ndarray | None,
 ) -> Findings:
   ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
   low, high = np.quantile(answer.resamples, ends, axis=0)
@@ -206,7 +208,7 @@ def _findings(
     posterior=answer.posterior,
     wrong=wrong,
     proposed=answer.posterior.argmax(axis=1).astype(np.int32),
-    score=wrong,
+    score=wrong if score is None else score,
     identified=answer.identified,
     resamples=answer.resamples,
   )
@@ -224,6 +226,50 @@ class _Answer:
   estimator: str
   reason: str
   identified: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layers:
+  """Two forms of the noise layer, of which exact logits fit both and real ones mostly the first.
+
+  The logits themselves reach the plateau late: where they are exact, no noise at all explains the
+  labels as well, and the rate is too low. The logarithm of q T^-1, from a T with too much noise,
+  reaches it early, and finds the most noise that explains the labels.
+
+  Attributes:
+    chosen: the form with the logits if it is significantly more likely, and else the other.
+    other: the other one.
+    differ: whether the first is significantly more likely, by the test of Vuong (1989).
+  """
+
+  chosen: estimate.NoiseLayer
+  other: estimate.NoiseLayer
+  differ: bool
+
+  @property
+  def late(self) -> estimate.NoiseLayer:
+    """The form with the logits, whose p is less sure and ranks suspects better."""
+    return self.chosen if self.differ else self.other
+
+  @classmethod
+  def of(
+    cls, z: np.ndarray, q: np.ndarray, labels: np.ndarray, start: np.ndarray, seed: int
+  ) -> "_Layers":
+    late = estimate.noise_layer(z, labels, start, seed=seed)
+    matrix = start
+    for _ in range(_REPETITIONS):
+      sharp = np.log(np.maximum(q @ np.linalg.pinv(matrix), _LEAST_CHANCE))
+      early = estimate.noise_layer(sharp, labels, matrix, seed=seed, max_examples=_EARLY)
+      matrix = early.transition
+    gains = np.log(_likely(late, labels)) - np.log(_likely(early, labels))
+    differ = bool(gains.mean() * np.sqrt(len(gains)) > _BETTER * gains.std())
+    return cls(late, early, True) if differ else cls(early, late, False)
+
+
+def _likely(layer: estimate.NoiseLayer, labels: np.ndarray) -> np.ndarray:
+  """Returns the probability of each label."""
+  found = (layer.probabilities * layer.transition.T[labels]).sum(axis=1)
+  return np.maximum(found, np.finfo(float).tiny)
 
 
 def _joint(posterior: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -283,22 +329,22 @@ def _margin(rate: float, upper: float, count: int) -> float:
 
 def _without(
   labels: np.ndarray,
-  layer: estimate.NoiseLayer,
-  early: float,
+  layers: "_Layers",
   joint: estimate.ConfidentJoint,
   dependence: Dependence,
   seed: int,
 ) -> _Answer:
   """Returns what the labels and the network say alone."""
+  layer, other, count = layers.chosen, layers.other.rate, len(labels)
   lower, upper = layer.rate, max(joint.rate, layer.rate)
-  margin = _margin(lower, upper, len(labels))
-  low = max(0.0, lower - margin - _MISTAKES)
+  margin = _margin(lower, upper, count)
+  low = max(0.0, min(lower - margin, other - _by_chance(other, count)) - _MISTAKES)
   lower = lower if low else 0.0  # no noise at all then explains the labels as well
   seen = estimate.suspects(layer.probabilities, labels, layer.transition).posterior
   ends = [_with_rate(_joint(seen, labels), lower), joint.joint.T]
   middle = 0.0 if dependence.verdict == ALONE else 0.5
-  high = layer.rate if dependence.verdict == ALONE else upper
-  high = min(1.0, max(high + margin, early + _by_chance(early, len(labels))))
+  high = layer.rate if dependence.verdict == ALONE and layers.differ else upper
+  high = min(1.0, max(high + margin, other + _by_chance(other, count)))
   rate = (1 - middle) * lower + middle * upper
   between = (1 - middle) * ends[0] + middle * ends[1]
   draws = estimate.plausible_transitions(
@@ -309,9 +355,12 @@ def _without(
   rates = rng.uniform(low, high, _RESAMPLES)
   noise = draws - layer.transition
   resamples = []
+  rival = estimate.suspects(layers.other.probabilities, labels, layers.other.transition).posterior
+  forms = np.stack([_joint(seen, labels), _joint(rival, labels)])
   for wanted, change in zip(rates, noise, strict=True):
     part = np.clip((wanted - lower) / max(upper - lower, 1e-12), 0, 1)
-    mixed = _rows(_with_rate((1 - part) * ends[0] + part * ends[1], wanted)) + change
+    form = np.tensordot(rng.dirichlet([1, 1]), forms, 1)
+    mixed = _rows(_with_rate((1 - part) * form + part * ends[1], wanted)) + change
     resamples.append(_rows(np.maximum(mixed, 0)))
   if dependence.verdict == ALONE:
     reason = (

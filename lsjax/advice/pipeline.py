@@ -26,8 +26,7 @@ from lsjax.advice.sizes import Sizes
 from lsjax.advice.training import FINAL, GIVEN, Trainer
 from lsjax.estimate import Interval, to_check
 from lsjax.estimate.clean import mean_interval
-from lsjax.runs import directory as run_directory
-from lsjax.runs import reading
+from lsjax.runs import leases, reading
 from lsjax.validation import UserError
 
 _TO_CHECK = 100  # labels that check_these.csv proposes
@@ -52,7 +51,7 @@ def run(
     loop.Stopped: after SIGTERM or SIGINT, with every finished run and checkpoint on the disk.
   """
   directory = files.path(workdir)
-  with run_directory.claim(directory):
+  with leases.claim(directory):
     start = time.perf_counter()
     measured = measure(problem, directory, minutes=minutes)
     found, judged = measured.found, measured.judged
