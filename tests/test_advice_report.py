@@ -142,7 +142,10 @@ def test_first_screen(quick, tmp_path):
     "How noisy are my labels? 21.6 % of the 40 labels are wrong: between 18.6 and 24.6 %. Only "
     "checked labels can tell THIS."
   )
-  assert wrong.startswith("Which ones are wrong? 11 labels are more likely wrong than right.")
+  assert wrong.startswith(
+    "Which ones are wrong? 11 labels are more likely wrong than right; about 14 are expected to be "
+    "wrong in all."
+  )
   assert wrong.endswith("Expected to be wrong of the first 10: 93 %.")
   assert loss == (
     "Which loss and strength, and when to stop? GCE Stop at step 300 of 900. Generalized cross "
@@ -345,7 +348,10 @@ def test_little_is_enough(tmp_path):
   content["suspects"] = {"expected": 0.0, "likely": 0, "precision": []}
   content["class_conditional"] = {"verdict": "cannot be told", "p": None, "about": ""}
   page = written(tmp_path, content)
-  assert answers(page)[1] == "Which ones are wrong? 0 labels are more likely wrong than right."
+  assert answers(page)[1] == (
+    "Which ones are wrong? 0 labels are more likely wrong than right; about 0 are expected to be "
+    "wrong in all."
+  )
   assert "in 1 fold with 1 seed." in text_of(page)
   assert page.count("<img") == 1  # the histogram
 
