@@ -5,8 +5,9 @@ table in it, the columns to show and, if only some rows are shown, the values of
 
     <!-- results/digits table_a: loss; paper, CIFAR-10 | loss = CE, LS 0.1 -->
 
-The table `verdicts` has a row per claim, the table `helps` a row per method. tests/test_docs.py
-checks that the pages are up to date.
+The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
+reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
+at the final step. tests/test_docs.py checks that the pages are up to date.
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _MARKED = re.compile(
-  r"(<!-- (results/\w+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
+  r"(<!-- (results/[\w+]+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
@@ -58,17 +59,45 @@ def helps(report: dict[str, Any]) -> dict[str, Any]:
   return {"id": "helps", "header": header, "rows": rows}
 
 
+def side_by_side(reports: list[dict[str, Any]], id: str) -> dict[str, Any]:
+  """Returns a table of claims, or of their statements, with a column for each report.
+
+  Args:
+    reports: the reports.
+    id: "verdicts" for a row per claim, "claims" for a row per statement.
+  """
+  found: dict[tuple[str, str], list[str]] = {}
+  for i, report in enumerate(reports):
+    tables = [verdicts(report), *report["tables"]]
+    (one,) = [t for t in tables if t["id"] == id]
+    at, claim = one["header"].index("final step"), ""
+    for row in one["rows"]:
+      claim = row[0] or claim
+      cells = found.setdefault((claim, row[1]), ["-"] * len(reports))
+      cells[i] = row[at].split("; about")[0]
+  order = sorted(found, key=lambda key: key[0])
+  rows = [[*key, *found[key]] for key in order]
+  second = "what it says" if id == "verdicts" else "statement"
+  return {"id": id, "header": ["claim", second, *(r["label"] for r in reports)], "rows": rows}
+
+
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   """Returns a table of a report in Markdown, with some columns and rows.
 
   Args:
-    name: the directory of the report.
+    name: the directory of the report; further names in results/ behind plus signs.
     id: the id of the table, or "verdicts".
     columns: headings separated by semicolons; None for all.
     wanted: "heading = value, value"; None for all rows.
   """
-  report = json.loads((ROOT / name / "report.json").read_text())
-  (found,) = [t for t in [verdicts(report), helps(report), *report["tables"]] if t["id"] == id]
+  first, *others = name.split("+")
+  paths = [ROOT / first, *(ROOT / "results" / other for other in others)]
+  reports = [json.loads((path / "report.json").read_text()) for path in paths]
+  if others:
+    found = side_by_side(reports, id)
+  else:
+    (report,) = reports
+    (found,) = [t for t in [verdicts(report), helps(report), *report["tables"]] if t["id"] == id]
   header = found["header"]
   rows = [[e["text"] if isinstance(e, dict) else e for e in row] for row in found["rows"]]
   if wanted:
