@@ -6,12 +6,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+import lsjax.advice
 from lsjax import files
 from lsjax.advice import __main__ as command
 from lsjax.advice import pipeline, report
@@ -146,8 +148,9 @@ def test_flags_reach_the_advice(table, tmp_path, monkeypatch, capsys):
 
   def advise(problem, directory, *, minutes):
     calls.append((problem, directory, minutes))
-    return {"answer": ["First.", "Second."]}
 
+  finished = types.SimpleNamespace(answers=["First.", "Second."])
+  monkeypatch.setattr(lsjax.advice, "Advice", lambda directory: finished)
   monkeypatch.setattr(pipeline, "run", advise)
   monkeypatch.setattr(report, "write", calls.append)
   monkeypatch.chdir(tmp_path)
