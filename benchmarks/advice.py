@@ -119,9 +119,10 @@ def cases(embeddings: str) -> Iterator[Case]:
 
 def measure(case: Case, directory: pathlib.Path, checked: int, repetitions: int) -> dict[str, Any]:
   """Returns everything that is measured of a case."""
+  is_new = not directory.exists()
   start = time.perf_counter()
   pipeline.run(case.problem, directory)
-  seconds = time.perf_counter() - start
+  seconds = time.perf_counter() - start if is_new else None  # of a whole advice alone
   measured = pipeline.measure(case.problem, directory)  # reads what is there
   found = measured.found
   p = special.softmax(measured.logits, axis=1)
@@ -268,13 +269,14 @@ def line(row: dict[str, Any]) -> str:
   interval = "refused"
   if expected:
     interval = f"[{100 * expected['low']:.1f}, {100 * expected['high']:.1f}]"
+  seconds = "resumed" if row["seconds"] is None else f"{row['seconds']:.0f} s"
   auroc = "-" if own["auroc"] is None else f"{own['auroc']:.3f}"
   return (
     f"{row['data']:14}{row['noise']:14} rate {100 * row['true_rate']:5.1f} -> "
     f"{100 * own['rate']:5.1f} [{100 * own['rate_low']:.1f}, {100 * own['rate_high']:.1f}] "
     f"(cleanlab {100 * other.get('rate', float('nan')):5.1f})  AUROC {auroc}  "
     f"{chosen['recommended']}: {100 * chosen['clean_accuracy']:.1f} % in {interval}, "
-    f"regret {100 * chosen['regret']:.1f}  {row['seconds']:.0f} s"
+    f"regret {100 * chosen['regret']:.1f}  {seconds}"
   )
 
 
