@@ -56,6 +56,10 @@ def test_separable_classes_without_noise():
   assert found.class_conditional.verdict == noise.UNKNOWN
   np.testing.assert_allclose(found.transition, np.eye(4), atol=0.01)
   np.testing.assert_array_equal(found.proposed, true)
+  changes = checked(found, true, 100, seed=0)
+  after = noise.find(problem(labels, 4, **changes), logits, seed=0)
+  assert after.rate.low == 0
+  assert after.rate.high > 0.03  # nobody can say less of 100 labels without a mistake
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,10 @@ _LEAST_CHANCE, _EARLY, _REPETITIONS, _BETTER = 1e-3, 10_000, 3, 2.0
 _NEIGHBOURS, _MOST_CLASSES = 4000, 30  # of `hoc`, so that it takes seconds
 
 
-# Measured on simulations with 10 Gaussian classes, and on CIFAR-10N by three networks.
+# Measured with 3,000 examples of 10 Gaussian classes each.
 _ERRORS = (
-  "in 90 simulations of noise that depends on the class alone such a test said otherwise in none, "
-  "and it noticed all of three people's label sets on embeddings of images"
+  "in simulations such a test said otherwise for 2 of 45 label sets whose noise depends on the class "
+  "alone, and noticed 11 of 15 whose mistakes fall on hard examples"
 )
 
 
@@ -468,6 +468,10 @@ def _by_checks(problem: Problem, before: np.ndarray, estimator: str, seed: int) 
     is_wrong = found[rows] != labels[chosen[rows]]
     rate = estimate.checked_mean(1 - given, sample, is_wrong, level=LEVEL)
     rate = dataclasses.replace(rate, estimate=float(np.clip(rate.estimate, 0, 1)))
+    if not is_wrong.any():
+      # Then no number varies, and the rule of three takes the place of Student's t.
+      most = -np.log((1 - LEVEL) / 2) / (chances[rows].min() * count)
+      rate = dataclasses.replace(rate, low=0.0, high=max(rate.high, min(float(most), 1.0)))
     return posterior, _with_rate(_joint(posterior, labels[which]), rate.estimate), rate
 
   every = np.arange(len(chosen))
