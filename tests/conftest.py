@@ -6,6 +6,7 @@ import tempfile
 
 # Before the first import of jax: the number of devices is fixed then.
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the processes of the tests share the cores
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 
 import jax

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import threadpoolctl
 from scipy import special
 
 from lsjax import estimate
@@ -10,6 +11,8 @@ from lsjax.advice.problem import Problem
 from lsjax.estimate import Interval
 
 LEVEL = 0.95
+# Many small products: beside other processes, BLAS's threads would wait for one another at each.
+_one_thread = threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 ALONE, EXAMPLE, UNKNOWN = (
   "depends on the class alone",
   "depends on the example",
@@ -124,6 +127,7 @@ class Findings:
   resamples: np.ndarray
 
 
+@_one_thread
 def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
   """Finds how noisy the labels of a problem are, from the best of what there is.
 
@@ -169,6 +173,7 @@ def find(problem: Problem, logits: np.ndarray, *, seed: int) -> Findings:
   return with_checks(problem, found, seed=seed) if len(problem.checked) >= _LEAST_CHECKED else found
 
 
+@_one_thread
 def with_checks(problem: Problem, found: Findings, *, seed: int) -> Findings:
   """Finds how noisy the labels are once some of them are checked.
 
