@@ -240,6 +240,7 @@ def test_a_stop_in_either_stage_resumes_there(tmp_path, make_distillation, stage
     same(parameters(path), parameters(tmp_path / "whole" / (own if name == "teacher" else name)))
 
 
+@pytest.mark.slow
 def test_online_equals_cached_without_augmentation(tmp_path, make_distillation):
   def trained(**changes):
     config = make_distillation(**changes)
@@ -364,6 +365,7 @@ def test_ensemble(tmp_path, make_distillation):
   assert np.abs(students["one"] - students["both"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_one_device_equals_four(tmp_path, make_distillation):
   results = []
   for devices in (1, 4):

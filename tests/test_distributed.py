@@ -413,6 +413,7 @@ def test_bad_input_of_one_process_ends_all(tmp_path):
   assert "config.data.path = 'mine.npz': no such file" in second[0]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_and_a_process_that_never_comes(tmp_path):
   """The first process says so at once; the other ends after LSJAX_START_SECONDS."""
   with socket.socket() as taken:

@@ -104,7 +104,7 @@ def test_tables_of_the_pages_are_those_of_the_reports():
   for page in results.PAGES:
     assert results.updated(page.read_text()) == page.read_text(), page.name
   rows = [line for page in results.PAGES for line in page.read_text().splitlines()]
-  assert sum(line.startswith("<!-- results/") for line in rows) == 13
+  assert sum(line.startswith("<!-- results/") for line in rows) == 15
   assert not [line for line in rows if line.startswith("<!-- rows of")]
   assert "| C1 |" in (ROOT / "README.md").read_text()
 
@@ -258,10 +258,10 @@ def test_commands_name_config_files_and_variants_that_exist():
 
 
 def test_flags_name_fields_that_exist():
-  """Every --config.section.field in a page is one of the config."""
+  """Every --config.section.field in a page is one of the config, and of a sweep's base."""
   for page in [*TOP, *DOCS]:
     for name in re.findall(r"--config\.([a-z_]+(?:\.[a-z_]+)+)=", page.read_text()):
-      config_lib.check_field_name(name)
+      config_lib.check_field_name(name.removeprefix("base."))
 
 
 def test_new_names_of_the_changelog_exist():

@@ -239,7 +239,7 @@ def test_a_directory_of_checkpoints_that_cannot_be_written(tmp_path):
     assert_cannot_be_written(quick_run(tmp_path))
 
 
-@pytest.mark.parametrize("inodes", [16, 44])
+@pytest.mark.parametrize("inodes", [16, pytest.param(44, marks=pytest.mark.slow)])
 def test_no_files_left_on_the_disk(tmp_path, inodes):
   """At the first checkpoint and at the second."""
   with memory_disk(tmp_path / "disk", f"nr_inodes={inodes}"):

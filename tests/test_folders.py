@@ -320,6 +320,7 @@ def test_rules(tmp_path):
     config(tmp_path, **{"data.label": "x"})
 
 
+@pytest.mark.slow
 def test_a_run_on_a_folder(tmp_path):
   """The command on a folder with a test part of its own, resumed, and loaded back."""
   fill(tmp_path / "photos/train", 20)

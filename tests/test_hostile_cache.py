@@ -77,6 +77,7 @@ def test_a_damaged_list(cache, content):
   assert len(files.read_json(cache / compiled.INDEX)) == 3
 
 
+@pytest.mark.slow
 def test_a_run_with_a_damaged_cache(tmp_path):
   def run(name):
     args = ["--config=configs/digits_noisy.py", "--config.train.num_steps=2"]

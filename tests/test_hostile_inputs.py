@@ -289,6 +289,7 @@ def test_a_network_beyond_the_memory_writes_nothing(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_home_directory_as_work_directory(tmp_path):
   done = subprocess.run(
     [sys.executable, "-m", "lsjax.main", *ONE_STEP, "--workdir=~/run"],

@@ -44,10 +44,10 @@ def status(streams, module, *args, **variables):
   "streams",
   [
     "2>&-",
-    "<&- >&- 2>&-",
+    pytest.param("<&- >&- 2>&-", marks=pytest.mark.slow),
     ">/dev/full 2>/dev/full",
-    "2>&1 | head -c 1 >/dev/null",
-    "| true",
+    pytest.param("2>&1 | head -c 1 >/dev/null", marks=pytest.mark.slow),
+    pytest.param("| true", marks=pytest.mark.slow),
   ],
 )
 def test_a_run_ends_as_it_should(tmp_path, streams):
@@ -57,6 +57,7 @@ def test_a_run_ends_as_it_should(tmp_path, streams):
   assert len(files.read_rows(tmp_path / "run/metrics.jsonl")) == 4
 
 
+@pytest.mark.slow
 def test_a_sweep_and_its_report(tmp_path):
   config, workdir = tmp_path / "sweep.py", tmp_path / "sweep"
   config.write_text(SWEEP)

@@ -354,6 +354,7 @@ def run_sweep(directory):
   sweep_execution.run_sweep(planned, directory, "digits", (0, 1))
 
 
+@pytest.mark.slow
 def test_two_sweeps_in_one_directory_without_locks(tmp_path):
   """In one flock fails, in the other it does nothing; their results are those of one sweep."""
   with (

@@ -146,7 +146,13 @@ FREQUENT = [
 ]
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+  ("signum", "status"),
+  [
+    (signal.SIGTERM, 143),
+    pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),
+  ],
+)
 def test_stopped_and_resumed_is_the_same_run(tmp_path, signum, status):
   args = [DIGITS, *FREQUENT]
   parts = f"--workdir={tmp_path / 'parts'}"
@@ -160,6 +166,7 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, signum, status):
     assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_distillation_killed_in_each_stage_is_the_same_job(tmp_path):
   frequent = [a.replace("config.", "config.teacher.") for a in FREQUENT]
   args = [DISTILL, *FREQUENT, *frequent]
@@ -205,6 +212,7 @@ def test_default_workdir(tmp_path):
   assert files.read_json(workdir / "config.json")["config_hash"] == workdir.name
 
 
+@pytest.mark.slow
 def test_compilation_cache_and_profile(tmp_path):
   """On by default in the user's cache directory, off by flag."""
   names = ("JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS")

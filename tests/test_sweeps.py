@@ -302,6 +302,7 @@ class TestPacking:
       )
     ]
 
+  @pytest.mark.slow
   def test_neighbours_do_not_matter(self, tmp_path, configs):
     devices = tuple(devices_lib.choose(2))
     alone = packed(configs[:1], tmp_path / "alone", devices_lib.Layout(devices[:1]))[0]

@@ -538,6 +538,7 @@ def command(*flags):
   )
 
 
+@pytest.mark.slow
 def test_wine_from_a_file_to_a_report(tmp_path):
   """The command, resumed, with noisy test labels named wherever a number of theirs is."""
   path, workdir = wine(tmp_path), tmp_path / "run"

@@ -32,7 +32,7 @@ def stop_after(at_step):
 
 
 @pytest.mark.parametrize("model", ["mlp", "small_cnn"])
-@pytest.mark.parametrize("at_step", [3, 4])
+@pytest.mark.parametrize("at_step", [pytest.param(3, marks=pytest.mark.slow), 4])
 def test_resume_equals_uninterrupted(tmp_path, make_config, model, at_step):
   """At a checkpoint step and between two: parameters, metrics and noise bitwise the same."""
   config = make_config(**{"model.name": model})
@@ -68,7 +68,7 @@ def test_crash_between_checkpoints_loses_rows_not_truth(tmp_path, make_config):
   ).read_bytes()
 
 
-@pytest.mark.parametrize("model", ["mlp", "small_cnn"])
+@pytest.mark.parametrize("model", ["mlp", pytest.param("small_cnn", marks=pytest.mark.slow)])
 def test_one_device_equals_four(tmp_path, make_config, model):
   changes = {
     "model.name": model,

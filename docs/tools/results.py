@@ -7,7 +7,8 @@ table in it, the columns to show and, if only some rows are shown, the values of
 
 The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
 reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
-at the final step. tests/test_docs.py checks that the pages are up to date.
+at the final step. The table `cases` has a row per case of benchmarks/advice.py.
+tests/test_docs.py checks that the pages are up to date.
 """
 
 import json
@@ -81,6 +82,49 @@ def side_by_side(reports: list[dict[str, Any]], id: str) -> dict[str, Any]:
   return {"id": id, "header": ["claim", second, *(r["label"] for r in reports)], "rows": rows}
 
 
+def cases(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns a table of the cases of the benchmark of the advice, beside cleanlab's numbers."""
+
+  def both(own: float | None, other: float | None, form: str) -> str:
+    return " / ".join("-" if x is None else form.format(x) for x in (own, other))
+
+  rows = []
+  for path in sorted(directory.glob("*.json")):
+    case = json.loads(path.read_text())
+    own, other, chosen = case["advice"], case["cleanlab"] or {}, case["methods"]
+    expected, checked = chosen["expected"], case.get("checked")
+    interval = "refused"
+    if expected:
+      interval = f"{100 * expected['low']:.1f} to {100 * expected['high']:.1f}"
+    rows.append(
+      [
+        case["data"].replace("_", " "),
+        case["noise"].replace("_", " "),
+        f"{100 * case['true_rate']:.1f}",
+        f"{100 * own['rate']:.1f} [{100 * own['rate_low']:.1f}, {100 * own['rate_high']:.1f}]",
+        f"{100 * other['rate']:.1f}" if other else "-",
+        both(own["transition_error"], other.get("transition_error"), "{:.4f}"),
+        both(own["auroc"], other.get("auroc"), "{:.3f}"),
+        f"{100 * checked['mean_rate_error']:.1f} ({100 * checked['covered']:.0f} %)"
+        if checked
+        else "-",
+        both(checked and checked["transition_error"], None, "{:.4f}").split(" /")[0],
+        chosen["recommended"],
+        interval,
+        f"{100 * chosen['clean_accuracy']:.1f}",
+        f"{100 * chosen['regret']:.1f}",
+        "-" if case["seconds"] is None else f"{case['seconds']:.0f}",
+      ]
+    )
+  header = (
+    *("data", "noise", "wrong labels, %", "advice, %", "cleanlab, %"),
+    *("error of T, advice / cleanlab", "AUROC of suspects, advice / cleanlab"),
+    *("error of the rate with checked labels, points (covered)", "error of T with checked labels"),
+    *("recommended", "expected accuracy, %", "true accuracy, %", "regret, points", "seconds"),
+  )
+  return {"id": "cases", "header": list(header), "rows": rows}
+
+
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   """Returns a table of a report in Markdown, with some columns and rows.
 
@@ -91,6 +135,8 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
     wanted: "heading = value, value"; None for all rows.
   """
   first, *others = name.split("+")
+  if id == "cases":
+    return shown_of(cases(ROOT / first), columns, wanted)
   paths = [ROOT / first, *(ROOT / "results" / other for other in others)]
   reports = [json.loads((path / "report.json").read_text()) for path in paths]
   if others:
@@ -98,6 +144,11 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   else:
     (report,) = reports
     (found,) = [t for t in [verdicts(report), helps(report), *report["tables"]] if t["id"] == id]
+  return shown_of(found, columns, wanted)
+
+
+def shown_of(found: dict[str, Any], columns: str | None, wanted: str | None) -> str:
+  """Returns some columns and rows of a table in Markdown; see `table` for the arguments."""
   header = found["header"]
   rows = [[e["text"] if isinstance(e, dict) else e for e in row] for row in found["rows"]]
   if wanted:

@@ -13,8 +13,8 @@ ALONE, EXAMPLE, UNKNOWN = (
   "cannot be told",
 )
 RESAMPLES = 100
-# On clean labels, too, networks are sure and wrong on up to one example in a hundred that they were
-# not trained on: it was 0.3 to 1.2 % on digits, wine, breast cancer and embeddings of images.
+# On clean labels, too, networks are sure and wrong on about one example in a hundred that they were
+# not trained on (the cases without noise in benchmarks/advice.py).
 MISTAKES = 0.01
 
 
