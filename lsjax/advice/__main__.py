@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     raise UserError("the name of one file, folder or data set is needed: lsjax advise mine.csv")
   source = argv[1]
   import jax
+  import matplotlib  # noqa: F401 (where it is missing, this is said before the training)
 
   from lsjax.advice import Advice, inputs, pipeline
   from lsjax.advice.report import write

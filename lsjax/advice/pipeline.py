@@ -123,7 +123,10 @@ def _begin(problem: Problem, directory: pathlib.Path, minutes: float | None) -> 
         f"{directory} holds an advice on other examples or labels; choose another --workdir"
       )
     return resumed(directory)
-  storage.save(given, directory)
+  try:
+    storage.save(given, directory)
+  except ValueError as error:
+    raise UserError(f"{problem.name}: {error}") from error
   is_photo = problem.is_image and problem.inputs.shape[-1] == 3
   trainer = Trainer(directory, sizes.of(problem), is_photo)
   if minutes is not None:
