@@ -145,3 +145,13 @@ def test_few_examples_and_many_classes():
 def test_logits_that_do_not_fit():
   with pytest.raises(ValueError, match=r"logits must have shape \[4, 2\], not \[3, 2\]"):
     noise.find(problem([0, 1, 0, 1], 2), np.zeros((3, 2)), seed=0)
+
+
+def test_matrices_are_transition_matrices_where_the_network_says_nothing():
+  """The rates that are plausible then reach 1, at which nothing is left on the diagonal."""
+  rng = np.random.default_rng(0)
+  labels = rng.integers(0, 3, 178).astype(np.int32)
+  found = noise.find(problem(labels, 3), 1e-3 * rng.normal(size=(178, 3)), seed=0)
+  assert (found.rate.low, found.rate.high) == (0.0, 1.0)
+  for matrix in found.resamples:
+    transition.validate(matrix)

@@ -24,4 +24,4 @@ def with_rate(joint: np.ndarray, rate: float) -> np.ndarray:
     off = off * np.clip(rate, 0, 1) / found
   over = off.sum(axis=0)
   off = off * np.where(over > columns, columns / np.where(over > 0, over, 1), 1)
-  return off + np.diag(columns - off.sum(axis=0))
+  return off + np.diag(np.maximum(columns - off.sum(axis=0), 0))  # rounding leaves less than 0
