@@ -8,6 +8,7 @@ from scipy import special
 
 from lsjax import estimate, transition
 from lsjax.advice import noise
+from lsjax.advice.noise import joints
 from lsjax.advice.problem import UNKNOWN, Problem
 
 
@@ -147,11 +148,10 @@ def test_logits_that_do_not_fit():
     noise.find(problem([0, 1, 0, 1], 2), np.zeros((3, 2)), seed=0)
 
 
-def test_matrices_are_transition_matrices_where_the_network_says_nothing():
-  """The rates that are plausible then reach 1, at which nothing is left on the diagonal."""
+def test_a_joint_distribution_with_any_rate_has_no_entry_below_0():
   rng = np.random.default_rng(0)
-  labels = rng.integers(0, 3, 178).astype(np.int32)
-  found = noise.find(problem(labels, 3), 1e-3 * rng.normal(size=(178, 3)), seed=0)
-  assert (found.rate.low, found.rate.high) == (0.0, 1.0)
-  for matrix in found.resamples:
-    transition.validate(matrix)
+  for rate in rng.uniform(0.5, 1, 300):
+    joint = rng.dirichlet(np.ones(9)).reshape(3, 3)
+    changed = joints.with_rate(joint, rate)
+    assert (changed >= 0).all()
+    np.testing.assert_allclose(changed.sum(axis=0), joint.sum(axis=0), rtol=1e-12)
