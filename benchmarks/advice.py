@@ -91,8 +91,8 @@ def noises(inputs: np.ndarray, true: np.ndarray) -> Iterator[tuple[str, np.ndarr
   size = int(true.max()) + 1
   yield "none", true
   for rate in (0.2, 0.5):
-    # With two classes, half of the labels wrong would be all of them lost.
-    shown = rate if size > 2 else rate * 0.8
+    # With two classes and half of the labels wrong, they would say nothing.
+    shown = rate if size > 2 else min(rate, 0.4)
     drawn = noise.corrupt(true, transition.symmetric(size, shown), seed=SEED)
     yield f"symmetric_{round(100 * shown)}", drawn.labels
   yield "pair_30", noise.corrupt(true, transition.pair(size, 0.3), seed=SEED).labels

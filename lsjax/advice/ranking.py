@@ -81,7 +81,8 @@ class Judged:
   Attributes:
     entry: the entry.
     accuracy: the accuracy on clean labels; None where it is refused.
-    nll: the negative log-likelihood of the clean labels; None where it is refused.
+    nll: the negative log-likelihood of the clean labels; None where it is refused, and where its
+      estimate is not positive.
     ece: the expected calibration error on clean labels; None where it is refused.
     refused: why there is no accuracy, a sentence; empty if there is one.
     behind: how far the accuracy on noisy labels lies below that of the best entry, paired by
@@ -142,7 +143,9 @@ def _judged(entry: Entry, best: Entry, noise: Noise, seed: int) -> Judged:
   errors = [
     estimate.clean_calibration_error(np.exp(rows), noise.labels, noise.transition) for rows in log_p
   ]
-  return Judged(entry, accuracy, float(np.mean(losses)), float(np.mean(errors)), "", behind)
+  nll = float(np.mean(losses))
+  # The estimate has no bounds: one below 0, which no likelihood of classes has, says nothing.
+  return Judged(entry, accuracy, nll if nll > 0 else None, float(np.mean(errors)), "", behind)
 
 
 def _behind(entry: Entry, best: Entry, labels: np.ndarray) -> Interval:

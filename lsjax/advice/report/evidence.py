@@ -84,7 +84,8 @@ def _about_ranking(content: Mapping[str, Any]) -> str:
     "[ ]: its 95 % interval, not corrected for the number of comparisons. Shaded: the interval "
     "reaches 0, so that the way is not told apart from the best. Clean accuracy, negative "
     "log-likelihood (NLL) and calibration error (ECE, 15 bins): estimated for clean labels of "
-    f"held-out examples, accuracy {accuracy_interval(content)}. Being chosen as the best of "
+    f"held-out examples, accuracy {accuracy_interval(content)}; no NLL where its estimate is below "
+    "0, which no NLL is. Being chosen as the best of "
     f"{len(content['ranking'])} on the same labels flatters the first row a little."
   )
 

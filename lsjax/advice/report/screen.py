@@ -90,11 +90,15 @@ def noise_rate(content: Mapping[str, Any]) -> Answer:
   if width > WIDEST:
     return Answer(question, "not known", f"between {ends(rate)} of the {labels} are wrong.", limit)
   if width > _WIDE:
-    short = f"{100 * rate['low']:.0f} to {percent(rate['high'], 0)}"
     text = f"of the {labels} are wrong; {percent(rate['estimate'])} is the best guess."
-    return Answer(question, short, text, limit)
+    return Answer(question, _span(rate), text, limit)
   text = f"of the {labels} are wrong: between {ends(rate)}."
   return Answer(question, percent(rate["estimate"]), text, limit)
+
+
+def _span(interval: Mapping[str, float]) -> str:
+  """Returns the ends of a wide interval, rounded to whole per cent."""
+  return f"{100 * interval['low']:.0f} to {percent(interval['high'], 0)}"
 
 
 def wrong_labels(content: Mapping[str, Any]) -> Answer:
@@ -142,6 +146,10 @@ def accuracy(content: Mapping[str, Any]) -> Answer:
     limit = wording.sentence(f"{how} it cannot be told: {expected['why']}")
   elif texts:
     texts.append(f"Estimated {how}: {percent(expected['estimate'])}, between {ends(expected)}.")
+  elif expected["high"] - expected["low"] > _WIDE:
+    short = _span(expected)
+    best = percent(expected["estimate"])
+    texts.append(f"on clean labels, estimated {how}; {best} is the best guess.")
   else:
     short = percent(expected["estimate"])
     texts.append(f"on clean labels, estimated {how}: between {ends(expected)}.")
