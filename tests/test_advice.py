@@ -50,13 +50,13 @@ def problem(truth: np.ndarray) -> Problem:
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-  """Makes all advices of this module small: three methods, one seed, two folds, 120 steps."""
+  """Makes all advices of this module small: four methods, one seed, two folds, 120 steps."""
   patch = pytest.MonkeyPatch()
   whole = sizes.of
 
   def few(problem: Problem) -> sizes.Sizes:
     return dataclasses.replace(
-      whole(problem), methods=("CE", "LS 0.4", "FC"), seeds=1, folds=2, num_steps=120
+      whole(problem), methods=("CE", "LS 0.4", "FC", "VolMinNet"), seeds=1, folds=2, num_steps=120
     )
 
   patch.setattr(sizes, "of", few)
@@ -81,6 +81,9 @@ def test_the_answer_is_right_on_separable_classes(directory, problem, truth):
   assert measured > 0.95
   assert accuracy is not None
   assert accuracy.low - 0.03 <= measured <= accuracy.high + 0.03
+  (learned,) = [e for e in advice.content["estimates"] if e["estimator"] == "VolMinNet"]
+  np.testing.assert_allclose(np.sum(learned["matrix"], axis=1), 1, atol=1e-5)
+  assert 0 < learned["noise_rate"] < 0.6
   first = [int(row["id"]) for row in advice.suspects[:40]]
   assert np.mean(problem.labels[first] != truth[first]) > 0.9
 

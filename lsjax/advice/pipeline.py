@@ -103,6 +103,7 @@ def measure(problem: Problem, directory: pathlib.Path, *, minutes: float | None 
     "rate": found.rate.estimate,
   }
   trained += stages.train(trainer, [c.name for c in chosen if c.needs], told)
+  found = stages.with_learned(trainer, trained, problem.labels, found)
   listed = stages.entries(trainer, trained)
   judged = stages.judge(found, problem, listed, _SEED)
   return Measured(trainer, logits, found, trained, judged)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from lsjax import files
+from lsjax import estimate, files
 from lsjax.advice import noise as noise_lib
 from lsjax.advice import ranking
 from lsjax.advice.candidates import BASE, BY_NAME, Candidate
@@ -96,6 +96,20 @@ def noisy_logits(trainer: Trainer, base: Trained) -> np.ndarray:
   configs = stopped(trainer, [base]).get(base.candidate.name, base.configs)
   log_p = special.log_softmax(trainer.out_of_fold(configs).astype(np.float64), axis=2)
   return special.logsumexp(log_p, axis=0) - np.log(len(log_p))
+
+
+def with_learned(
+  trainer: Trainer, trained: Sequence[Trained], labels: np.ndarray, found: noise_lib.Findings
+) -> noise_lib.Findings:
+  """Adds the matrices that methods trained with their networks to what estimators say."""
+  estimates = list(found.estimates)
+  for method in trained:
+    if method.candidate.method.program.trained and not method.diverged:
+      matrix = trainer.learned_transition(method.configs)
+      rate = estimate.from_labels(matrix, labels).rate
+      note = "trained with the network, to its last step"
+      estimates.append(noise_lib.NamedEstimate(method.candidate.name, rate, matrix, note))
+  return dataclasses.replace(found, estimates=tuple(estimates))
 
 
 def save_transition(directory: pathlib.Path, matrix: np.ndarray) -> pathlib.Path:

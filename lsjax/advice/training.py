@@ -158,6 +158,11 @@ class Trainer:
     found = [folds.out_of_fold([self.workdir(c) for c in seeds]).logits for seeds in configs]
     return np.stack(found)
 
+  def learned_transition(self, configs: Sequence[Sequence[Config]]) -> np.ndarray:
+    """Returns the matrix that a method trained with its networks, mean over the runs, [L, L]."""
+    workdirs = [self.workdir(config) for seeds in configs for config in seeds]
+    return np.mean([folds.diagnostics(w, "transition")[0] for w in workdirs], axis=0)
+
 
 def _minutes(timed: Sizes, sizes: Sizes, seconds: float, compiling: float) -> float:
   """Returns the minutes of all runs, if one of the timed sizes takes so many seconds."""

@@ -58,7 +58,7 @@ def out_of_fold(workdirs: Sequence[str | os.PathLike[str]]) -> OutOfFold:
   labels = reading.noise_npz(files.path(workdirs[0]) / "noise.npz")
   logits: np.ndarray | None = None
   for _, workdir in sorted(zip(folds, workdirs, strict=True), key=lambda pair: -pair[0]):
-    found, examples = _held_out(workdir)
+    found, examples = diagnostics(workdir, "validation_logits", "validation_examples")
     if logits is None:
       logits = np.full((len(labels.labels), found.shape[1]), np.nan, np.float32)
     logits[examples] = found
@@ -66,10 +66,15 @@ def out_of_fold(workdirs: Sequence[str | os.PathLike[str]]) -> OutOfFold:
   return OutOfFold(labels.ids, labels.labels, labels.clean, logits)
 
 
-def _held_out(workdir: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+def diagnostics(workdir: str | os.PathLike[str], *names: str) -> list[np.ndarray]:
+  """Returns arrays of a run's diagnostics.npz.
+
+  Raises:
+    WorkdirError: one line that names the file, if it cannot be read or lacks one of them.
+  """
   path = files.path(workdir) / "diagnostics.npz"
   try:
     with path.open("rb") as f, np.load(f, allow_pickle=False) as saved:
-      return saved["validation_logits"], saved["validation_examples"]
+      return [saved[name] for name in names]
   except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged file
     raise WorkdirError(f"{path} cannot be read ({one_line(error)})") from error
