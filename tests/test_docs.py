@@ -19,6 +19,7 @@ from benchmarks import run_all
 from lsjax import cli, files, validation
 from lsjax import config as config_lib
 from lsjax.advice import candidates, problem, ranking, sizes
+from lsjax.advice.noise import EXAMPLE, dependence
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -104,7 +105,7 @@ def test_tables_of_the_pages_are_those_of_the_reports():
   for page in results.PAGES:
     assert results.updated(page.read_text()) == page.read_text(), page.name
   rows = [line for page in results.PAGES for line in page.read_text().splitlines()]
-  assert sum(line.startswith("<!-- results/") for line in rows) == 15
+  assert sum(line.startswith("<!-- results/") for line in rows) == 17
   assert not [line for line in rows if line.startswith("<!-- rows of")]
   assert "| C1 |" in (ROOT / "README.md").read_text()
 
@@ -365,3 +366,23 @@ def test_pages_are_made_readable():
   link = '<a href="files.md#exit-statuses">'
   assert content(link, "tutorial.ipynb") == '<a href="../files/#exit-statuses">'
   assert content(link) == link
+
+
+def test_error_rates_of_the_test_of_dependence_are_those_of_the_results():
+  rows = files.read_json(ROOT / "results/benchmarks/advice_simulated.json")["rows"]
+  by_kind = {row["noise"]: row for row in rows}
+  otherwise, of_class = 0, 0
+  for kind in ("symmetric", "pair", "random"):
+    verdicts = by_kind[kind]["verdicts"]
+    otherwise += verdicts.get(EXAMPLE, 0)
+    of_class += by_kind[kind]["repetitions"]
+  people = by_kind["people"]
+  noticed = people["verdicts"][EXAMPLE]
+  text = " ".join((ROOT / "docs/advice.md").read_text().split())
+  for said in (
+    f"{otherwise} of {of_class} label sets whose noise depends on the class alone",
+    f"{noticed} of {people['repetitions']} whose mistakes fall on hard examples",
+  ):
+    assert said in dependence._ERRORS
+    assert said in text
+  assert f"held the true rate in {people['covered']} of {people['repetitions']}" in text
