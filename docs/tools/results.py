@@ -7,8 +7,8 @@ table in it, the columns to show and, if only some rows are shown, the values of
 
 The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
 reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
-at the final step. The table `cases` has a row per case of benchmarks/advice.py.
-tests/test_docs.py checks that the pages are up to date.
+at the final step. The table `cases` has a row per case of benchmarks/advice.py, and `totals` counts
+what was reached. tests/test_docs.py checks that the pages are up to date.
 """
 
 import json
@@ -125,6 +125,49 @@ def cases(directory: pathlib.Path) -> dict[str, Any]:
   return {"id": "cases", "header": list(header), "rows": rows}
 
 
+def totals(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns a table of what the advice reached in how many cases of its benchmark."""
+  found = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+
+  def off(case: dict[str, Any], whose: str) -> float:
+    return abs(case[whose]["rate"] - case["true_rate"])
+
+  def holds(interval: dict[str, float] | None, value: float) -> bool | None:
+    return interval and interval["low"] <= value <= interval["high"]
+
+  def ranges(case: dict[str, Any]) -> dict[str, float]:
+    return {end: case["advice"][f"rate_{end}"] for end in ("low", "high")}
+
+  asked = {
+    "the range holds the rate": lambda c: holds(ranges(c), c["true_rate"]),
+    "the rate is nearer than cleanlab's": lambda c: off(c, "advice") < off(c, "cleanlab"),
+    "the error of T is smaller than cleanlab's": (
+      lambda c: c["advice"]["transition_error"] < c["cleanlab"]["transition_error"]
+    ),
+    "with checked labels it is at most half of cleanlab's": (
+      lambda c: c["checked"]["transition_error"] <= c["cleanlab"]["transition_error"] / 2
+    ),
+    "with checked labels the mean error of the rate is at most 3 points": (
+      lambda c: c["checked"]["mean_rate_error"] <= 0.03
+    ),
+    "with checked labels the range holds the rate in at least 90 % of the draws": (
+      lambda c: c["checked"]["covered"] >= 0.9
+    ),
+    "the AUROC of suspects is at least cleanlab's": lambda c: (
+      None if c["advice"]["auroc"] is None else c["advice"]["auroc"] >= c["cleanlab"]["auroc"]
+    ),
+    "the range of the accuracy, where there is one, holds it": (
+      lambda c: holds(c["methods"]["expected"], c["methods"]["clean_accuracy"])
+    ),
+    "the regret is at most 1 point": lambda c: c["methods"]["regret"] <= 0.01,
+  }
+  rows = []
+  for what, ask in asked.items():
+    answers = [answer for answer in map(ask, found) if answer is not None]
+    rows.append([what, f"{sum(answers)} of {len(answers)}"])
+  return {"id": "totals", "header": ["what", "cases"], "rows": rows}
+
+
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   """Returns a table of a report in Markdown, with some columns and rows.
 
@@ -135,8 +178,8 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
     wanted: "heading = value, value"; None for all rows.
   """
   first, *others = name.split("+")
-  if id == "cases":
-    return shown_of(cases(ROOT / first), columns, wanted)
+  if id in ("cases", "totals"):
+    return shown_of({"cases": cases, "totals": totals}[id](ROOT / first), columns, wanted)
   paths = [ROOT / first, *(ROOT / "results" / other for other in others)]
   reports = [json.loads((path / "report.json").read_text()) for path in paths]
   if others:
