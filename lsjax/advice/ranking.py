@@ -60,7 +60,8 @@ class Noise:
     labels: the labels as given, int32 [N].
     transition: T[true, noisy], [L, L].
     resamples: matrices that are plausible too, [B, L, L].
-    posterior: the probabilities of the true class of each example, [N, L].
+    posterior: the probabilities of the true class of each example from before any checked label was
+      seen, [N, L].
     sample: the checked examples and the chances with which they were chosen; None if there are
       none.
     true_labels: the true labels of the sample.

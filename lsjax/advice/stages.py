@@ -163,6 +163,6 @@ def judge(
   if len(problem.checked) >= ranking.LEAST_CHECKED:
     sample, true_labels = problem.sample, problem.true_labels[problem.checked]
   known = ranking.Noise(
-    problem.labels, found.transition, found.resamples, found.posterior, sample, true_labels
+    problem.labels, found.transition, found.resamples, found.predicted, sample, true_labels
   )
   return ranking.judge(listed, known, seed=seed)

@@ -102,9 +102,9 @@ def with_checks(problem: Problem, found: Findings, *, seed: int) -> Findings:
     found: what is known without these.
     seed: seed of all draws.
   """
-  answer = by_checks(problem, found.posterior, found.estimator, seed)
+  answer = by_checks(problem, found.predicted, found.estimator, seed)
   known = found.estimates, found.class_conditional
-  return findings_of(answer, problem.labels, *known, found.score)
+  return findings_of(answer, problem.labels, *known, found.score, found.predicted)
 
 
 def _estimates(

@@ -66,6 +66,7 @@ class Findings:
     estimates: what every estimator that applied says.
     class_conditional: whether the noise depends on the class alone.
     posterior: probabilities of the true class given the label, [N, L].
+    predicted: the same from before any checked label was seen, [N, L]: what is compared with them.
     wrong: chance that each label is wrong, [N].
     proposed: the most probable true class, int32 [N].
     score: what suspects are ranked by, [N], the most suspicious with the largest.
@@ -83,6 +84,7 @@ class Findings:
   estimates: tuple[NamedEstimate, ...]
   class_conditional: Dependence
   posterior: np.ndarray
+  predicted: np.ndarray
   wrong: np.ndarray
   proposed: np.ndarray
   score: np.ndarray
@@ -110,6 +112,7 @@ def findings_of(
   estimates: tuple[NamedEstimate, ...],
   dependence: Dependence,
   score: np.ndarray | None,
+  predicted: np.ndarray | None = None,
 ) -> Findings:
   ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
   low, high = np.quantile(answer.resamples, ends, axis=0)
@@ -128,6 +131,7 @@ def findings_of(
     estimates=estimates,
     class_conditional=dependence,
     posterior=answer.posterior,
+    predicted=answer.posterior if predicted is None else predicted,
     wrong=wrong,
     proposed=answer.posterior.argmax(axis=1).astype(np.int32),
     score=wrong if score is None else score,
