@@ -147,6 +147,11 @@ def test_checked_labels_are_taken_in_without_training_again(problem, truth, tmp_
     config["loss"]["name"] == "forward_correction" or config["noise"]["labels"] == "final"
     for config in names
   )
+  checked = {int(row["id"]) for row in rows}
+  for row in advice.suspects:
+    if (n := int(row["id"])) in checked:
+      assert row["proposed"] == problem.classes[truth[n]]
+      assert float(row["probability_wrong"]) == (problem.labels[n] != truth[n])
   with np.load(where / "final.npz") as saved:
     known = saved["true_labels"] != UNKNOWN
     assert known.sum() == 100

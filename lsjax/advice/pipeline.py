@@ -54,7 +54,8 @@ def run(
   with leases.claim(directory):
     start = time.perf_counter()
     measured = measure(problem, directory, minutes=minutes)
-    found, judged = measured.found, measured.judged
+    found = noise.with_known(measured.found, problem.true_labels, problem.labels)
+    judged = measured.judged
     final = _final_model(measured.trainer, problem, judged[0].entry)
     curves = {method.candidate.name: method.curve for method in measured.trained}
     content = answer.content(problem, measured.trainer.sizes, found, judged, curves, final)

@@ -20,6 +20,7 @@ from lsjax.advice.noise.findings import (
   Findings,
   NamedEstimate,
   findings_of,
+  with_known,
 )
 from lsjax.advice.noise.joints import joint_of, rows_of
 from lsjax.advice.noise.layers import Layers
@@ -36,6 +37,7 @@ __all__ = [
   "NamedEstimate",
   "find",
   "with_checks",
+  "with_known",
 ]
 
 # Many small products: beside other processes, BLAS's threads would wait for one another at each.

@@ -138,3 +138,23 @@ def findings_of(
     identified=answer.identified,
     resamples=answer.resamples,
   )
+
+
+def with_known(found: Findings, true_labels: np.ndarray, labels: np.ndarray) -> Findings:
+  """Replaces what is probable of each checked label by what is known.
+
+  Args:
+    found: what is known of the noise.
+    true_labels: the labels that somebody checked, [N], negative where nobody did.
+    labels: the labels as given, [N].
+  """
+  known = true_labels >= 0
+  wrong = (true_labels != labels).astype(float)
+  one_hot = np.eye(found.posterior.shape[1])[np.where(known, true_labels, 0)]
+  return dataclasses.replace(
+    found,
+    posterior=np.where(known[:, None], one_hot, found.posterior),
+    wrong=np.where(known, wrong, found.wrong),
+    proposed=np.where(known, true_labels, found.proposed).astype(np.int32),
+    score=np.where(known, wrong, found.score),
+  )
