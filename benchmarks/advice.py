@@ -126,7 +126,7 @@ def measure(case: Case, directory: pathlib.Path, checked: int, repetitions: int)
   pipeline.run(case.problem, directory)
   seconds = time.perf_counter() - start if is_new else None  # of a whole advice alone
   measured = pipeline.measure(case.problem, directory)  # reads what is there
-  found = measured.found
+  found = advice_noise.with_twin(case.problem, measured.logits, measured.found, seed=SEED)
   p = special.softmax(measured.logits, axis=1)
   truth = _truth(case)
   row = {
@@ -143,11 +143,13 @@ def measure(case: Case, directory: pathlib.Path, checked: int, repetitions: int)
       "estimator": found.estimator,
       "class_conditional": found.class_conditional.verdict,
     },
+    "twin": None if found.twin is None else dataclasses.asdict(found.twin),
     "estimators": {
       e.name: {"rate": e.rate, "transition_error": _distance(e.transition, truth["transition"])}
       for e in found.estimates
     },
     "cleanlab": cleanlab(case, truth, p),
+    "area_under_margin": _auroc(truth, -measured.area),
     "methods": _methods(case, measured.judged),
   }
   if checked:
@@ -178,9 +180,14 @@ def _noise_errors(
   return {
     "rate": rate,
     "transition_error": _distance(matrix, truth["transition"]),
-    "auroc": float(metrics.roc_auc_score(wrong, score)) if wrong.any() else None,
+    "auroc": _auroc(truth, score),
     "precision_at_100": float(wrong[first].mean()),
   }
+
+
+def _auroc(truth: dict[str, Any], score: np.ndarray) -> float | None:
+  wrong = truth["wrong"]
+  return float(metrics.roc_auc_score(wrong, score)) if wrong.any() else None
 
 
 def cleanlab(case: Case, truth: dict[str, Any], p: np.ndarray) -> dict[str, float | None] | None:

@@ -80,6 +80,11 @@ def of(c: Config) -> Iterator[Rule]:
     f"keeps an array for each example, and data.name={c.data.name} is streamed",
   )
   yield (
+    c.data.name in STREAMED and c.train.margins,
+    "train.margins",
+    f"must be False for data.name={c.data.name}, which is streamed",
+  )
+  yield (
     method.needs == "matrix" and not loss.matrix,
     "loss.matrix",
     f"loss.name={loss.name} {needs_path} a matrix",

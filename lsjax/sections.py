@@ -31,6 +31,7 @@ REDRAWN = ("digits", "gaussians", *OWN)
 LATER = (
   *("data.cluster_std", "data.points", "loss.estimator", "data.folds", "data.fold"),
   *("data.label", "data.true_label", "data.id", "data.image", "data.test_path", "data.test_share"),
+  "train.margins",
 )
 NoiseKind = Literal[
   "none",
@@ -158,11 +159,6 @@ def parameters_of(loss: Loss) -> dict[str, float | int]:
   return {} if section is None else dataclasses.asdict(section)
 
 
-def program_of(loss: Loss) -> methods.Program:
-  """Returns what is compiled of the method that a loss section chooses."""
-  return methods.METHODS[loss.name].compiled(parameters_of(loss))
-
-
 @dataclasses.dataclass(frozen=True)
 class Optim:
   name: Literal["sgd", "lars"] = "sgd"  # with Nesterov momentum; LARS with plain momentum
@@ -187,6 +183,13 @@ class Train:
   log_every: Positive = 100
   eval_every: Positive = 500
   eval_batch_size: Positive = 500
+  margins: bool = False  # record the area under the margin of each training example
+
+
+def program_of(loss: Loss, train: Train = Train()) -> methods.Program:
+  """Returns what is compiled of the method that a loss section chooses."""
+  program = methods.METHODS[loss.name].compiled(parameters_of(loss))
+  return dataclasses.replace(program, margins=train.margins)
 
 
 @dataclasses.dataclass(frozen=True)

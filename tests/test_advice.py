@@ -86,6 +86,11 @@ def test_the_answer_is_right_on_separable_classes(directory, problem, truth):
   assert 0 < learned["noise_rate"] < 0.6
   first = [int(row["id"]) for row in advice.suspects[:40]]
   assert np.mean(problem.labels[first] != truth[first]) > 0.9
+  areas = {int(row["id"]): float(row["area_under_margin"]) for row in advice.suspects}
+  is_wrong = problem.labels != truth
+  areas = np.array([areas[n] for n in range(len(truth))])
+  assert np.mean(areas[is_wrong]) < 0 < np.mean(areas[~is_wrong])
+  assert advice.content["twin"]["draws"] == 3
 
 
 def test_predictions_are_those_of_the_recommended_model(directory):

@@ -94,6 +94,30 @@ def test_overlap_does_not_count_as_noise():
   assert ours < theirs
 
 
+def test_twins_show_which_estimator_counts_overlap_as_noise():
+  """The twin's noise is that of the estimated T; where classes overlap, some estimators err."""
+  matrix = transition.symmetric(6, 0.2)
+  logits, labels, _ = world(0, matrix, distance=2.5)
+  given = problem(labels, 6)
+  found = noise.find(given, logits, seed=0)
+  twin = noise.with_twin(given, logits, found, seed=0).twin
+  assert twin.draws == 3
+  assert abs(twin.rate - found.rate.estimate) < 0.03
+  assert abs(twin.found - twin.rate) < 0.03
+  assert twin.by_estimator["confident joint"] > twin.rate + 0.05
+  assert set(twin.by_estimator) == {one.name for one in found.estimates}
+
+
+def test_no_twin_where_a_class_may_be_missing():
+  logits, labels, _ = world(0, np.eye(4), count=400)
+  labels = np.where(labels == 3, 0, labels)
+  labels[0] = 3
+  logits[:, 3] -= 50
+  given = problem(labels, 4)
+  found = noise.find(given, logits, seed=0)
+  assert noise.with_twin(given, logits, found, seed=0).twin is None
+
+
 def test_checked_labels_shrink_the_interval_and_hold():
   """People's mistakes: the more likely, the harder the example is."""
   rng = np.random.default_rng(5)

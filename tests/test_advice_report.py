@@ -19,7 +19,7 @@ from lsjax.reports import plotting, reading
 
 ROOT = pathlib.Path(__file__).parent.parent
 NONE = {"estimate": None, "low": None, "high": None}
-HEADER = "id,given,proposed,score,probability_wrong,probability_given,margin\n"
+HEADER = "id,given,proposed,score,probability_wrong,margin,area_under_margin\n"
 
 
 @pytest.fixture
@@ -69,9 +69,16 @@ def made_up(classes=("cat", "dog", "owl"), **changes):
     "noise_rate": interval(0.216, 0.03),
     "identified": "Only checked labels can tell THIS.",
     "estimates": [
-      {"estimator": "dual T", "noise_rate": 0.216, "matrix": matrix, "note": ""},
-      {"estimator": "anchor", "noise_rate": 0.314, "matrix": matrix, "note": "few anchors"},
+      {"estimator": "dual T", "noise_rate": 0.216, "on_twin": 0.22, "matrix": matrix, "note": ""},
+      {
+        "estimator": "anchor",
+        "noise_rate": 0.314,
+        "on_twin": 0.271,
+        "matrix": matrix,
+        "note": "few anchors",
+      },
     ],
+    "twin": {"noise_rate": 0.218, "found": 0.223, "draws": 3},
     "transition": {
       "estimator": "dual T",
       "reason": "it errs least",
@@ -245,9 +252,10 @@ def test_ranking_groups_what_is_tied(quick, tmp_path):
 
 def test_evidence_on_noise(quick, tmp_path):
   text = text_of(written(tmp_path, made_up()))
-  assert "dual T 21.6 [18.6, 24.6] recommended: it errs least" in text
+  assert "dual T 21.6 [18.6, 24.6] 22.3 recommended: it errs least" in text
+  assert "labels that were drawn from what was found, mean; 21.8 % of them are wrong" in text
   assert text.count("dual T 21.6 ") == 1
-  assert "anchor 31.4 few anchors" in text
+  assert "anchor 31.4 27.1 few anchors" in text
   assert "How labels go wrong: cannot be told (p = 0.25). Too few examples. A transition" in text
   assert "true ↓ given → cat dog owl cat 86 7.7 6.7 dog" in text
   assert "cat dog 7.7 [3.8, 7.7]" in text
@@ -306,7 +314,7 @@ def test_names_are_escaped_and_shortened(tmp_path):
   assert HOSTILE[:60] not in html.unescape(page)
   table = re.search(r'<h3 id="most-suspicious">.*?</table>', page, re.DOTALL).group()
   cells = re.findall(r"<td>(.*?)</td>", table)
-  assert len(cells) == 3 * 5
+  assert len(cells) == 3 * 6
   assert max(len(html.unescape(cell)) for cell in cells) == 60
 
 
@@ -341,10 +349,20 @@ def test_same_files_give_same_bytes(tmp_path):
   assert (tmp_path / "report.html").read_bytes() == first
 
 
+@pytest.mark.parametrize("told", [{"checked": 40}, {"annotators": ["ann", "bob"]}])
+def test_a_twin_says_nothing_of_checked_labels_and_votes(quick, tmp_path, told):
+  content = made_up()
+  content["data"] |= told
+  assert f"dual T 21.6 [18.6, 24.6] {wording.DASH} recommended" in text_of(
+    written(tmp_path, content)
+  )
+
+
 def test_little_is_enough(tmp_path):
   """Two classes, one way to train, no curve, one estimator, no suspect, one fold and seed."""
   content = made_up(classes=(0, 1), curves={}, folds=1, seeds=1, left_out=[], identified="")
   content |= {"ranking": content["ranking"][:1], "estimates": content["estimates"][:1]}
+  content["twin"] = None
   content["suspects"] = {"expected": 0.0, "likely": 0, "precision": []}
   content["class_conditional"] = {"verdict": "cannot be told", "p": None, "about": ""}
   page = written(tmp_path, content)

@@ -188,7 +188,8 @@ def test_later_fields_keep_older_hashes():
     for k, v in nested["loss"].items()
     if k not in config_lib.METHOD_SECTIONS and f"loss.{k}" not in config_lib.LATER
   }
-  older = nested | {"data": older, "loss": loss}
+  train = {k: v for k, v in nested["train"].items() if f"train.{k}" not in config_lib.LATER}
+  older = nested | {"data": older, "loss": loss, "train": train}
   plain = json.dumps(config_lib.flatten(older), sort_keys=True)
   assert config_lib.hash_of(nested) == hashlib.sha256(plain.encode()).hexdigest()[:8]
   assert config_lib.hash_of(older) == config_lib.hash_of(nested)

@@ -11,7 +11,7 @@ from states import assert_close, assert_same, final_state
 
 from lsjax import config as config_lib
 from lsjax import losses, methods, models
-from lsjax.runs import execution, loading
+from lsjax.runs import execution, loading, reading
 from lsjax.sweeps import plan
 from lsjax.training import devices, loop, matrices, setup, step
 
@@ -40,7 +40,7 @@ class Stepped:
 
   def __init__(self, config):
     arrays = matrices.method_arrays(config.loss, None, L)
-    program = config_lib.program_of(config.loss)
+    program = config_lib.program_of(config.loss, config.train)
     self.hparams = step.make_hparams(config, arrays)
     self.step = jax.jit(step.make_train_step(LINEAR, program))
     state = step.init_state(LINEAR, IMAGES, self.hparams.optim, 0, program, N)
@@ -153,6 +153,46 @@ def test_memory_follows_the_examples():
     np.testing.assert_allclose(stepped.state.memory["examples"], memory, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "early_learning_regularization"])
+def test_margins_are_summed_up_before_each_step(name):
+  """The logit of the given label less the largest other one, of every visit."""
+  config = config_of(name)
+  config = dataclasses.replace(config, train=dataclasses.replace(config.train, margins=True))
+  stepped = Stepped(config)
+  total, visits = np.zeros(N), np.zeros(N)
+  for examples in ([0, 3, 5, 7], [5, 1, 3, 5], [5, 5, 0, 2]):
+    kernel, bias = (np.asarray(stepped.state.params["head"][n]) for n in ("kernel", "bias"))
+    for example in examples:
+      logits = IMAGES[example].astype(np.float64) @ kernel + bias
+      total[example] += logits[LABELS[example]] - np.delete(logits, LABELS[example]).max()
+      visits[example] += 1
+    stepped.once(examples)
+  sums = np.asarray(stepped.state.memory["margins"])
+  np.testing.assert_allclose(sums, np.stack([total, visits], axis=1), atol=1e-5)
+  assert ("examples" in stepped.state.memory) == (name != "cross_entropy")
+
+
+def test_margins_tell_wrong_labels_after_training(tmp_path, make_config):
+  config = make_config(
+    **{"noise.kind": "symmetric", "noise.rate": 0.3, "train.margins": True, "data.folds": 3},
+    **{"train.num_steps": 90, "data.fold": 1},
+  )
+  execution.train_and_evaluate(config, tmp_path)
+  labels = reading.noise_npz(tmp_path / "noise.npz")
+  with np.load(tmp_path / "diagnostics.npz") as saved:
+    margins, visits, examples = (
+      saved[name] for name in ("margins", "margin_visits", "margin_examples")
+    )
+    held_out = saved["validation_examples"]
+  assert visits.sum() == 90 * config.train.batch_size
+  assert sorted([*examples, *held_out]) == list(range(len(labels.labels)))
+  is_wrong = labels.labels[examples] != labels.clean[examples]
+  assert np.mean(margins[is_wrong]) < 0 < np.mean(margins[~is_wrong])
+  plain = dataclasses.replace(config, train=dataclasses.replace(config.train, margins=False))
+  assert config_lib.config_hash(plain) != config_lib.config_hash(config)
+  assert plan.program_key(plain) != plan.program_key(config)
+
+
 def test_the_last_occurrence_in_a_batch_is_remembered():
   """Two augmented copies of an example have different targets."""
   memory = {"examples": jnp.zeros((4, 2))}
@@ -234,14 +274,19 @@ def test_weight_decay_spares_the_transition_matrix():
 
 
 # What a method adds to the state, or asks of the devices that share a batch.
-WITH_STATE = ("early_learning_regularization", "volume_minimization", "small_loss")
-ACROSS_DEVICES = ("early_learning_regularization", "small_loss")
+WITH_STATE = ("early_learning_regularization", "volume_minimization", "small_loss", "margins")
+ACROSS_DEVICES = ("early_learning_regularization", "small_loss", "margins")
+
+
+def chosen_by(name):
+  """The fields that choose a method, or that record margins."""
+  return {"train.margins": True} if name == "margins" else {"loss.name": name}
 
 
 @pytest.mark.parametrize("name", WITH_STATE)
 def test_resumes_bitwise_and_loads_back(tmp_path, make_config, name):
   """A run that is cut at a checkpoint ends as an uninterrupted one, to the last bit."""
-  changes = {"loss.name": name, "train.num_steps": 9, "data.validation_examples": 100}
+  changes = {**chosen_by(name), "train.num_steps": 9, "data.validation_examples": 100}
   config = make_config(**changes)
   whole, cut = tmp_path / "whole", tmp_path / "cut"
   execution.train_and_evaluate(config, whole)
@@ -271,7 +316,7 @@ def test_resumes_bitwise_and_loads_back(tmp_path, make_config, name):
 def test_one_device_equals_several(tmp_path, make_config, name):
   states = []
   for count in (1, 4):
-    config = make_config(**{"loss.name": name, "train.num_devices": count})
+    config = make_config(**chosen_by(name), **{"train.num_devices": count})
     execution.train_and_evaluate(config, tmp_path / str(count))
     states.append(final_state(tmp_path / str(count), config))
   assert_close(*states, rtol=1e-4, atol=1e-5)

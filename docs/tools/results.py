@@ -138,6 +138,9 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
   def ranges(case: dict[str, Any]) -> dict[str, float]:
     return {end: case["advice"][f"rate_{end}"] for end in ("low", "high")}
 
+  def corrected(case: dict[str, Any]) -> float:
+    return case["advice"]["rate"] - (case["twin"]["found"] - case["twin"]["rate"])
+
   asked = {
     "the range holds the rate": lambda c: holds(ranges(c), c["true_rate"]),
     "the rate is nearer than cleanlab's": lambda c: off(c, "advice") < off(c, "cleanlab"),
@@ -159,6 +162,12 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
     "the range of the accuracy, where there is one, holds it": (
       lambda c: holds(c["methods"]["expected"], c["methods"]["clean_accuracy"])
     ),
+    "the rate would be nearer if it were corrected by what twins say": lambda c: (
+      None if c["twin"] is None else abs(corrected(c) - c["true_rate"]) < off(c, "advice")
+    ),
+    "the area under the margin alone would have a larger AUROC": lambda c: (
+      None if c["advice"]["auroc"] is None else c["area_under_margin"] > c["advice"]["auroc"]
+    ),
     "the regret is at most 1 point": lambda c: c["methods"]["regret"] <= 0.01,
   }
   rows = []
@@ -166,6 +175,25 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
     answers = [answer for answer in map(ask, found) if answer is not None]
     rows.append([what, f"{sum(answers)} of {len(answers)}"])
   return {"id": "totals", "header": ["what", "cases"], "rows": rows}
+
+
+def estimators(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns a table of how far every estimator's rate and T are from the truth, by case."""
+  found = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+  names = list(dict.fromkeys(name for case in found for name in case["estimators"]))
+  rows = []
+  for case in found:
+    listed = [case["advice"], *(case["estimators"].get(name) for name in names)]
+    errors = [
+      "-"
+      if one is None
+      else f"{100 * (one['rate'] - case['true_rate']):+.1f} / {one['transition_error']:.4f}"
+      for one in listed
+    ]
+    named = (case[key].replace("_", " ") for key in ("data", "noise"))
+    rows.append([*named, f"{100 * case['true_rate']:.1f}", *errors])
+  header = ["data", "noise", "wrong labels, %", "advice", *names]
+  return {"id": "estimators", "header": header, "rows": rows}
 
 
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
@@ -178,8 +206,9 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
     wanted: "heading = value, value"; None for all rows.
   """
   first, *others = name.split("+")
-  if id in ("cases", "totals"):
-    return shown_of({"cases": cases, "totals": totals}[id](ROOT / first), columns, wanted)
+  of_cases = {"cases": cases, "totals": totals, "estimators": estimators}
+  if id in of_cases:
+    return shown_of(of_cases[id](ROOT / first), columns, wanted)
   paths = [ROOT / first, *(ROOT / "results" / other for other in others)]
   reports = [json.loads((path / "report.json").read_text()) for path in paths]
   if others:

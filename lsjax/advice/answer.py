@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lsjax.advice.noise import Findings
+from lsjax.advice.noise import Findings, Twin
 from lsjax.advice.problem import Problem
 from lsjax.advice.ranking import Judged
 from lsjax.advice.sizes import Sizes
@@ -51,11 +51,13 @@ def content(
       {
         "estimator": e.name,
         "noise_rate": e.rate,
+        "on_twin": found.twin.by_estimator.get(e.name) if found.twin else None,
         "matrix": e.transition.round(6).tolist(),
         "note": e.note,
       }
       for e in found.estimates
     ],
+    "twin": _twin(found.twin),
     "transition": {
       "estimator": found.estimator,
       "reason": found.reason,
@@ -101,6 +103,12 @@ def row(one: Judged) -> dict[str, Any]:
     "tied": one.is_tied,
     "why": one.refused,
   }
+
+
+def _twin(found: Twin | None) -> dict[str, Any] | None:
+  if found is None:
+    return None
+  return {"noise_rate": found.rate, "found": found.found, "draws": found.draws}
 
 
 def _suspects(found: Findings) -> dict[str, Any]:

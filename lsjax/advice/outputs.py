@@ -36,10 +36,14 @@ _TRANSITION = "  config.loss.transition_path = str(HERE / config.loss.transition
 
 
 def write(
-  directory: pathlib.Path, problem: Problem, found: Findings, judged: Sequence[Judged]
+  directory: pathlib.Path,
+  problem: Problem,
+  found: Findings,
+  judged: Sequence[Judged],
+  area: np.ndarray,
 ) -> None:
   """Writes suspects.csv, methods.csv and labels_cleaned.npz."""
-  _write_csv(directory / "suspects.csv", suspects(problem, found, judged))
+  _write_csv(directory / "suspects.csv", suspects(problem, found, judged, area))
   _write_csv(directory / "methods.csv", methods(judged))
   with files.replacing(directory / "labels_cleaned.npz") as f:
     np.savez_compressed(
@@ -54,12 +58,13 @@ def write(
 
 
 def suspects(
-  problem: Problem, found: Findings, judged: Sequence[Judged]
+  problem: Problem, found: Findings, judged: Sequence[Judged], area: np.ndarray
 ) -> Iterable[Sequence[Any]]:
   """Yields the rows of suspects.csv, the most suspicious label first.
 
   The margin is the logit of the given label less the largest other one, by networks that did not
-  see the example, mean over all methods and seeds.
+  see the example, mean over all methods and seeds. The area under the margin is the same in
+  cross-entropy's training on that label, mean over its steps (Pleiss et al., 2020).
   """
   rows = np.arange(len(problem))
   margins = []
@@ -70,7 +75,7 @@ def suspects(
       others[rows, problem.labels] = -np.inf
       margins.append(given - others.max(axis=1))
   margin = np.mean(margins, axis=0)
-  yield "id", "given", "proposed", "score", "probability_wrong", "probability_given", "margin"
+  yield "id", "given", "proposed", "score", "probability_wrong", "margin", "area_under_margin"
   for n in np.argsort(-found.score, kind="stable"):
     yield (
       problem.ids[n],
@@ -78,8 +83,8 @@ def suspects(
       problem.classes[found.proposed[n]],
       f"{found.score[n]:.6g}",
       f"{found.wrong[n]:.4f}",
-      f"{found.posterior[n, problem.labels[n]]:.4f}",
       f"{margin[n]:.4f}",
+      f"{area[n]:.4f}",
     )
 
 

@@ -54,14 +54,15 @@ def run(
   with leases.claim(directory):
     start = time.perf_counter()
     measured = measure(problem, directory, minutes=minutes)
-    found = noise.with_known(measured.found, problem.true_labels, problem.labels)
+    found = noise.with_twin(problem, measured.logits, measured.found, seed=_SEED)
+    found = noise.with_known(found, problem.true_labels, problem.labels)
     judged = measured.judged
     final = _final_model(measured.trainer, problem, judged[0].entry)
     curves = {method.candidate.name: method.curve for method in measured.trained}
     content = answer.content(problem, measured.trainer.sizes, found, judged, curves, final)
     content["lsjax"] = __version__
     content["seconds"] = round(time.perf_counter() - start, 1)
-    outputs.write(directory, problem, found, judged)
+    outputs.write(directory, problem, found, judged, measured.area)
     to_fill = directory / "check_these.csv"
     if not len(problem.checked) and not to_fill.exists():  # a person may be filling it in
       sample = to_check(found.wrong, min(_TO_CHECK, len(problem)), seed=_SEED)
@@ -77,6 +78,7 @@ class Measured:
   Attributes:
     trainer: trains the runs.
     logits: logits of the given label by networks that did not see the example, [N, L].
+    area: area under the margin of each label in cross-entropy's training, [N].
     found: what is known of the noise.
     trained: the methods, trained to the end.
     judged: the ways to train, the best first.
@@ -84,6 +86,7 @@ class Measured:
 
   trainer: Trainer
   logits: np.ndarray
+  area: np.ndarray
   found: noise.Findings
   trained: Sequence[stages.Trained]
   judged: Sequence[ranking.Judged]
@@ -107,7 +110,8 @@ def measure(problem: Problem, directory: pathlib.Path, *, minutes: float | None 
   found = stages.with_learned(trainer, trained, problem.labels, found)
   listed = stages.entries(trainer, trained)
   judged = stages.judge(found, problem, listed, _SEED)
-  return Measured(trainer, logits, found, trained, judged)
+  area = trainer.area_under_margin(base.configs)
+  return Measured(trainer, logits, area, found, trained, judged)
 
 
 def _begin(problem: Problem, directory: pathlib.Path, minutes: float | None) -> Trainer:

@@ -61,7 +61,9 @@ def train(trainer: Trainer, names: Sequence[str], noise: Mapping[str, Any]) -> l
     noise: what `Candidate.after` takes; empty before the noise is estimated.
   """
   changes = {name: BY_NAME[name].after(noise) for name in names}
-  configs = {name: trainer.over_folds(changes[name]) for name in names}
+  # The margins of plain training alone tell how long it resisted a label.
+  recorded = {BASE: {"train.margins": True}}
+  configs = {n: trainer.over_folds({**changes[n], **recorded.get(n, {})}) for n in names}
   trainer.train((c for by_seed in configs.values() for cs in by_seed for c in cs), "methods")
   found = []
   for name in names:

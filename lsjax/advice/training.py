@@ -158,6 +158,22 @@ class Trainer:
     found = [folds.out_of_fold([self.workdir(c) for c in seeds]).logits for seeds in configs]
     return np.stack(found)
 
+  def area_under_margin(self, configs: Sequence[Sequence[Config]]) -> np.ndarray:
+    """Returns each example's mean margin over training, mean over the runs that trained on it, [N].
+
+    Only runs with `train.margins` have it.
+    """
+    total, count = np.zeros(0), np.zeros(0)
+    for config in (c for seeds in configs for c in seeds):
+      margins, examples, held_out = folds.diagnostics(
+        self.workdir(config), "margins", "margin_examples", "validation_examples"
+      )
+      if not len(total):
+        total, count = np.zeros((2, len(examples) + len(held_out)))
+      total[examples] += margins
+      count[examples] += 1
+    return total / count
+
   def learned_transition(self, configs: Sequence[Sequence[Config]]) -> np.ndarray:
     """Returns the matrix that a method trained with its networks, mean over the runs, [L, L]."""
     workdirs = [self.workdir(config) for seeds in configs for config in seeds]

@@ -76,6 +76,7 @@ class Program:
       of a batch that are trained on. Empty for all of them.
     trained: the function (num_classes) -> arrays by keyword of the loss that are parameters and
       are trained with the network. Empty for none.
+    margins: whether the margins of each training example are summed up while it is trained on.
   """
 
   loss: str = "smeared_forward"
@@ -83,6 +84,12 @@ class Program:
   memory: str = ""
   selection: str = ""
   trained: str = ""
+  margins: bool = False
+
+  @property
+  def keeps_examples(self) -> bool:
+    """Whether the state has an array of all training examples."""
+    return bool(self.memory) or self.margins
 
 
 def own_parameters(strengths: Strengths) -> Arrays:

@@ -53,7 +53,7 @@ def load_run(
     if at_step is None:
       raise CheckpointError(f"{workdir} has no finished checkpoint")
     num_examples = 0
-    if config_lib.program_of(config.loss).memory:
+    if config_lib.program_of(config.loss, config.train).keeps_examples:
       labels = reading.noise_npz(workdir / "noise.npz").labels
       num_examples = len(labels) - config.data.num_held_out(len(labels))
     shapes = step.state_shapes(model, config, spec, num_examples)

@@ -181,7 +181,7 @@ def program_key(config: config_lib.Config) -> tuple[config_lib.Config, methods.P
     )
     student = config_lib.Student(beta=float(config.student.beta > 0))
     key = dataclasses.replace(key, teacher=teacher, student=student)
-  return key, config_lib.program_of(config.loss)
+  return key, config_lib.program_of(config.loss, config.train)
 
 
 def write_index(planned: Sequence[PlannedCell], directory: pathlib.Path, label: str) -> None:

@@ -107,7 +107,7 @@ class InMemoryInputs:
       self.model,
       dataclasses.replace(self.config.data, fold=0),  # all folds share a program
       self.layout,
-      program=config_lib.program_of(self.config.loss),
+      program=config_lib.program_of(self.config.loss, self.config.train),
       batch_size=self.config.train.batch_size,
       num_steps=num_steps,
       teacher_fn=self.teacher_fn,
@@ -146,6 +146,7 @@ class InMemoryInputs:
         **diagnostics.collect(**splits, kernel=heads["kernel"][i], bias=heads["bias"][i]),
         **self._transition(trained, i),
         **self._held_out(held_out, i),
+        **self._margins(state.memory, i),
       }
     return collected
 
@@ -155,6 +156,17 @@ class InMemoryInputs:
       return {}
     examples = self.slots[slot].splits["validation"].examples
     return {"validation_logits": logits[slot], "validation_examples": examples}
+
+  def _margins(self, memory: Mapping[str, Any], slot: int) -> dict[str, np.ndarray]:
+    """Returns the mean margin over training of the examples of a run, if they were recorded."""
+    if "margins" not in memory:
+      return {}
+    total, visits = self.layout.fetch(memory["margins"])[slot].T
+    return {
+      "margins": total / np.maximum(visits, 1),
+      "margin_visits": visits.astype(np.int32),
+      "margin_examples": self.slots[slot].splits["train"].examples,
+    }
 
   def _transition(self, trained: Mapping[str, np.ndarray], slot: int) -> dict[str, np.ndarray]:
     """Returns {"transition": T[true, noisy]} that the loss of a run assumes or has learned."""

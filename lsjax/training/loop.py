@@ -122,7 +122,7 @@ class Pack:
 
   def initial_state(self) -> step.TrainState:
     """Returns the state of every slot before the first step, on the devices."""
-    program = config_lib.program_of(self.config.loss)
+    program = config_lib.program_of(self.config.loss, self.config.train)
     init = programs.make_init(self.model, self.layout, program, self.runs[0].sizes["train"])
     optimizers = self.layout.place([r.hparams.optim for r in self.slots])
     seeds = self.layout.place([np.uint32(r.config.seed.init) for r in self.slots])

@@ -54,8 +54,9 @@ class TrainState:
     batch_stats: the statistics of BatchNorm; empty for a network without it.
     opt_state: the state of the optimizer.
     progress: the sums since the last log row.
-    memory: what the method remembers of each training example, {"examples": [N, L]}; empty for a
-      method that remembers nothing.
+    memory: what is remembered of each training example: `examples`, [N, L], for a method that
+      needs such; and `margins`, [N, 2], if they are recorded: the sum of its margins in the steps
+      so far that trained on it, and their number.
   """
 
   step: Array
@@ -180,7 +181,9 @@ def init_state(
   num_classes = params["head"]["bias"].shape[-1]
   if program.trained:
     params = {**params, LOSS: getattr(losses, program.trained)(num_classes)}
-  examples = {"examples": jnp.zeros((num_examples, num_classes))} if program.memory else {}
+  memory = {"examples": jnp.zeros((num_examples, num_classes))} if program.memory else {}
+  if program.margins:
+    memory["margins"] = jnp.zeros((num_examples, 2))
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -194,7 +197,7 @@ def init_state(
       bad_step=jnp.full((), -1, jnp.int32),
       bad_loss=jnp.zeros(()),
     ),
-    memory=examples,
+    memory=memory,
   )
 
 
@@ -211,7 +214,7 @@ def state_shapes(
   """
   image = jax.ShapeDtypeStruct((1, *spec.shape), spec.dtype)
   optimizer = optimizer_lib.from_config(config.optim)
-  program = config_lib.program_of(config.loss)
+  program = config_lib.program_of(config.loss, config.train)
   return jax.eval_shape(lambda x: init_state(model, x, optimizer, 0, program, num_examples), image)
 
 
@@ -278,13 +281,16 @@ def make_train_step(
     )
     params = jax.tree.map(jnp.add, state.params, updates)
     parts = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+    remembered = _remember(state.memory, batch.examples, memory, axis_name)
+    if program.margins:
+      remembered = _with_margins(remembered, batch, logits, axis_name)
     return TrainState(
       step=state.step + 1,
       params=params,
       batch_stats=batch_stats,
       opt_state=opt_state,
       progress=_advance(state, hparams, mean_loss, correct, len(batch.labels) * parts),
-      memory=_remember(state.memory, batch.examples, memory, axis_name),
+      memory=remembered,
     )
 
   return train_step
@@ -317,7 +323,20 @@ def _remember(
   position = jnp.arange(len(examples))
   is_later = (examples[:, None] == examples) & (position[:, None] < position)
   rows = jnp.where(is_later.any(axis=1), len(memory["examples"]), examples)
-  return {"examples": memory["examples"].at[rows].set(new, mode="drop")}
+  return {**memory, "examples": memory["examples"].at[rows].set(new, mode="drop")}
+
+
+def _with_margins(
+  memory: dict[str, Array], batch: Batch, logits: Array, axis_name: str | None
+) -> dict[str, Array]:
+  """Returns the memory with the margins of a batch added, on every device."""
+  given = jnp.arange(logits.shape[-1]) == batch.labels[:, None]
+  own = jnp.where(given, logits, 0).sum(axis=-1)
+  margins = own - jnp.where(given, -jnp.inf, logits).max(axis=-1)
+  examples, rows = batch.examples, jnp.stack([margins, jnp.ones_like(margins)], axis=1)
+  if axis_name is not None:
+    examples, rows = jax.lax.all_gather((examples, rows), axis_name, tiled=True)
+  return {**memory, "margins": memory["margins"].at[examples].add(rows)}
 
 
 def _advance(

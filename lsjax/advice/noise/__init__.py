@@ -5,6 +5,8 @@ an `Answer` of the labels alone (`unchecked`, with the noise layer in `layers` a
 `dependence`), of annotators (`votes`) or of checked labels (`checks`).
 """
 
+import dataclasses
+
 import numpy as np
 import threadpoolctl
 from scipy import special
@@ -19,11 +21,13 @@ from lsjax.advice.noise.findings import (
   Dependence,
   Findings,
   NamedEstimate,
+  Twin,
   findings_of,
   with_known,
 )
 from lsjax.advice.noise.joints import joint_of, rows_of
 from lsjax.advice.noise.layers import Layers
+from lsjax.advice.noise.twin import draw, mean_of
 from lsjax.advice.noise.unchecked import by_labels, by_nothing, says_nothing
 from lsjax.advice.noise.votes import by_votes
 from lsjax.advice.problem import Problem
@@ -35,9 +39,11 @@ __all__ = [
   "Dependence",
   "Findings",
   "NamedEstimate",
+  "Twin",
   "find",
   "with_checks",
   "with_known",
+  "with_twin",
 ]
 
 # Many small products: beside other processes, BLAS's threads would wait for one another at each.
@@ -47,6 +53,7 @@ _LEAST_CHECKED = 30
 # Of an example, besides the network's: two in all do not tell annotators apart (`estimate.votes`).
 _LEAST_VOTES = 2
 _NEIGHBOURS, _MOST_CLASSES = 4000, 30  # of `hoc`, so that it takes seconds
+_TWINS = 3
 
 
 @_one_thread
@@ -107,6 +114,31 @@ def with_checks(problem: Problem, found: Findings, *, seed: int) -> Findings:
   answer = by_checks(problem, found.predicted, found.estimator, seed)
   known = found.estimates, found.class_conditional
   return findings_of(answer, problem.labels, *known, found.score, found.predicted)
+
+
+def with_twin(problem: Problem, logits: np.ndarray, found: Findings, *, seed: int) -> Findings:
+  """Asks every estimator about twins of a problem, whose noise is known.
+
+  The labels of a twin are drawn from what was found. No network is trained again: the estimators
+  see the logits of the problem, as they do not depend on the label of their own example. What a
+  twin cannot show is noise that depends on the example, of which it has none.
+
+  Args:
+    problem: the examples and labels.
+    logits: logits of the given label, [N, L], by networks that were not trained on the example.
+    found: what was found of the noise.
+    seed: the first seed of the twins.
+
+  Returns:
+    The findings with their `twin`, or as they were if a twin lacks one of the classes.
+  """
+  twins = []
+  for number in range(_TWINS):
+    twin, true, rows = draw(problem, found, seed + number)
+    if len(np.unique(twin.labels)) < len(problem.classes):
+      return found
+    twins.append((float(np.mean(true != twin.labels)), find(twin, logits[rows], seed=seed)))
+  return dataclasses.replace(found, twin=mean_of(twins))
 
 
 def _estimates(

@@ -1,6 +1,7 @@
 """What is known of the noise of a problem's labels."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -52,6 +53,23 @@ class Dependence:
 
 
 @dataclasses.dataclass(frozen=True)
+class Twin:
+  """What estimators say of labels whose noise is known; see `noise.with_twin`.
+
+  Attributes:
+    rate: the share of labels that are wrong, mean over the twins.
+    found: what is found on them as on the problem, without votes and checked labels, mean.
+    by_estimator: what every estimator says, mean, by its name.
+    draws: the number of twins.
+  """
+
+  rate: float
+  found: float
+  by_estimator: Mapping[str, float]
+  draws: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Findings:
   """What is known of the noise.
 
@@ -72,6 +90,7 @@ class Findings:
     score: what suspects are ranked by, [N], the most suspicious with the largest.
     identified: what the labels leave open, in a sentence.
     resamples: plausible matrices, [B, L, L].
+    twin: what the estimators say of twins of the problem; None if nobody asked.
   """
 
   rate: Interval
@@ -90,6 +109,7 @@ class Findings:
   score: np.ndarray
   identified: str
   resamples: np.ndarray
+  twin: Twin | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from lsjax.advice.ranking import LEAST_CHECKED
 from lsjax.advice.report import figures, parts, wording
 from lsjax.advice.report.parts import Section
-from lsjax.advice.report.wording import bracketed, percent
+from lsjax.advice.report.wording import bracketed, percent, share
 from lsjax.reports.table import Table
 
 _HEADER = (
@@ -45,9 +45,12 @@ def noise(content: Mapping[str, Any]) -> Section:
     for text in (wording.sentence(content["identified"]), _verdict(content))
     if text
   ]
-  rows = [[chosen, bracketed(rate), f"recommended: {content['transition']['reason']}"]]
+  twin, data = content["twin"], content["data"]
+  is_alone = twin and not data["checked"] and not data["annotators"]
+  seen = share(twin["found"] if is_alone else None)
+  rows = [[chosen, bracketed(rate), seen, f"recommended: {content['transition']['reason']}"]]
   rows += [
-    [found["estimator"], f"{100 * found['noise_rate']:.1f}", found["note"]]
+    [found["estimator"], share(found["noise_rate"]), share(found["on_twin"]), found["note"]]
     for found in content["estimates"]
     if found["estimator"] != chosen
   ]
@@ -56,7 +59,13 @@ def noise(content: Mapping[str, Any]) -> Section:
     f"transition matrix; [ ]: 95 % interval of the recommended one ({chosen}). The others show how "
     "much the answer depends on what is assumed."
   )
-  header = ("estimator", "wrong labels, %", "remark")
+  if twin:
+    caption += (
+      f" On twins: what each finds on {twin['draws']} sets of labels that were drawn from what "
+      f"was found, mean; {share(twin['noise_rate'])} % of them are wrong, and the rest is bias. "
+      "Noise of a twin depends on the class alone, so that no estimate is corrected by it."
+    )
+  header = ("estimator", "wrong labels, %", "on twins, %", "remark")
   lines += parts.table(Table("rates", "Every estimator's noise rate", caption, header, rows))
   if drawing := figures.rates(content):
     lines += parts.figure(drawing)

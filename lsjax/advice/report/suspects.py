@@ -18,7 +18,7 @@ from lsjax.reports.table import Table
 
 _ROWS, _PICTURES = 20, 24
 _SIDE = 160  # pixels of the longer side of a picture; larger ones are made smaller
-_COLUMNS = ("id", "given", "proposed", "probability_wrong", "margin")
+_COLUMNS = ("id", "given", "proposed", "probability_wrong", "margin", "area_under_margin")
 
 Suspect = Mapping[str, str]
 
@@ -33,7 +33,8 @@ def read(path: pathlib.Path) -> list[Suspect]:
     with files.path(path).open(encoding="utf-8", newline="") as f:
       rows: list[Suspect] = list(csv.DictReader(f))
     for row in rows:
-      float(row["margin"]), float(row["probability_wrong"])
+      for name in _COLUMNS[3:]:
+        float(row[name])
       if None in row.values() or not set(_COLUMNS) <= row.keys():
         raise ValueError(f"a row has the columns {', '.join(map(str, row))}")
   except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
@@ -69,9 +70,17 @@ def _table(content: Mapping[str, Any], rows: Sequence[Suspect]) -> Table:
     "probability of being wrong follows from out-of-fold predictions of cross-entropy and the "
     "recommended transition matrix. Margin: logit of the given label less the largest other one, "
     "mean over ways to train and seeds that did not see the example; below 0, networks disagree "
-    "with the label. Single examples have no intervals."
+    "with the label. Area under the margin: the margin while cross-entropy was trained on the "
+    "label, mean over its steps; low where training resisted it. Single examples have no intervals."
   )
-  header = ("id", "given label", "proposed label", "probability wrong, %", "margin")
+  header = (
+    "id",
+    "given label",
+    "proposed label",
+    "probability wrong, %",
+    "margin",
+    "area under margin",
+  )
   cells = [
     [
       _plain(row["id"], 60),
@@ -79,6 +88,7 @@ def _table(content: Mapping[str, Any], rows: Sequence[Suspect]) -> Table:
       _plain(row["proposed"]),
       f"{100 * float(row['probability_wrong']):.1f}",
       f"{float(row['margin']):.1f}",
+      f"{float(row['area_under_margin']):.1f}",
     ]
     for row in rows
   ]

@@ -34,6 +34,11 @@ def percent(share: float, digits: int = 1) -> str:
   return f"{100 * share:.{digits}f}{SPACE}%"
 
 
+def share(value: float | None) -> str:
+  """Returns a share in per cent for a table; a dash where there is none."""
+  return DASH if value is None else f"{100 * value:.1f}"
+
+
 def ends(interval: Mapping[str, float]) -> str:
   """Returns the ends of an interval of shares in per cent, to stand after "between"."""
   return f"{100 * interval['low']:.1f} and {percent(interval['high'])}"
