@@ -49,8 +49,8 @@ def read(
       the features.
     votes: several columns or keys instead of `label`, one for each annotator; a key may also hold
       [N, A] votes. For a pair of arrays, whose labels are None then, the votes [N, A] themselves.
-    trusted: a column or key with true labels where somebody knows them. For a pair of arrays, these
-      labels themselves.
+    trusted: a column or key with true labels where somebody knows them; with votes, only the table
+      `test` needs it. For a pair of arrays, these labels themselves.
     test: data of the same kind with true labels, to test on: a table or a folder, or a pair of
       arrays. The test_images and test_labels of an .npz file, the test/ beside the train/ of a
       folder and the test split of TFDS are taken without it.
