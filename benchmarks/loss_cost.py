@@ -44,11 +44,12 @@ def _alone(num_classes: int) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
     "generalized_smoothing": {"r": -0.1},
     "smearing": {"matrix": matrix},
     "forward_correction": {"transition": matrix},
+    "forward_correction by columns": {"columns": matrix.T},
     "smeared_forward": {"matrix": matrix, "transition": matrix},
   }
 
   def call(name: str, keys: tuple[str, ...], x: Any, y: Any, *values: Any) -> Any:
-    return getattr(losses, name)(x, y, **dict(zip(keys, values)))
+    return getattr(losses, name.split()[0])(x, y, **dict(zip(keys, values)))
 
   found: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     name: (functools.partial(call, name, tuple(given)), tuple(given.values()))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
+from scipy import special
 
 from lsjax import losses, transition
 
@@ -223,6 +224,37 @@ def test_jit_vmap_pmap_agree(name, logits, labels):
   np.testing.assert_allclose(spread, expected[:4], rtol=1e-4, atol=1e-5)
 
 
+def test_columns_are_the_matrix_transposed(logits, labels, soft, asymmetric):
+  columns = np.ascontiguousarray(asymmetric.T)
+  for y in (labels, soft):
+    found = [
+      jax.value_and_grad(lambda x, y=y, kw=kw: losses.forward_correction(x, y, **kw).sum())(logits)
+      for kw in ({"transition": asymmetric}, {"columns": columns})
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), *found)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+def test_forward_correction_neither_overflows_nor_vanishes(scale):
+  """Against float64 and log space, with entries of T from 1 down to 1e-20 and 0."""
+  rng = np.random.default_rng(0)
+  x = scale * rng.normal(size=(50, 6))
+  t = 10.0 ** rng.uniform(-20, 0, (6, 6)) * (rng.uniform(size=(6, 6)) < 0.7) + np.eye(6)
+  t /= t.sum(axis=1, keepdims=True)
+  y = rng.integers(0, 6, 50)
+  x, t = x.astype(np.float32), t.astype(np.float32)
+  wide = x.astype(np.float64)
+  with np.errstate(divide="ignore"):
+    terms = wide + np.log(t.astype(np.float64)).T[y]
+  expected = special.logsumexp(wide, axis=1) - special.logsumexp(terms, axis=1)
+  got, grad = jax.vmap(
+    jax.value_and_grad(lambda x, y: losses.forward_correction(x, y, transition=jnp.asarray(t)))
+  )(x, y)
+  np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6)
+  of_terms = special.softmax(terms, axis=1)
+  np.testing.assert_allclose(grad, special.softmax(wide, axis=1) - of_terms, atol=2e-5)
+
+
 def test_zeros_in_t_are_kept(logits):
   t = jnp.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.3, 0.7]])
   x = jnp.array([[1e4, 0.0, -1e4]])
@@ -271,6 +303,10 @@ def test_bad_arrays(name, logits, labels):
     ("generalized_smoothing", {"r": 1.1}, "r must be in"),
     ("generalized_smoothing", {"r": -np.inf}, "finite"),
     ("smearing", {"matrix": np.eye(3)}, "L, L"),
+    ("forward_correction", {"columns": np.eye(3)}, "columns of shape"),
+    ("forward_correction", {"columns": transition.pair(L, 0.3) * np.arange(1, L + 1)}, "sums to"),
+    ("forward_correction", {"columns": np.eye(L), "transition": np.eye(L)}, "exactly one"),
+    ("forward_correction", {}, "exactly one"),
     ("smeared_forward", {"matrix": np.eye(3), "transition": np.eye(L)}, "L, L"),
     ("forward_correction", {"transition": np.ones((L, L))}, "sums to"),
     ("forward_correction", {"transition": np.eye(L)[:3]}, "L, L"),

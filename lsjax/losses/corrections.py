@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lsjax import transition as transition_lib
 from lsjax.losses.inputs import floating, is_concrete, is_index, prepare, square
-from lsjax.losses.logspace import as_distributions, log, logsumexp, pick, times
+from lsjax.losses.logspace import as_distributions, log_mean, pick, times
 from lsjax.losses.smoothing import smearing
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
@@ -19,20 +19,30 @@ __all__ = [  # noqa: RUF022 (the order of the documentation)
 
 
 def forward_correction(
-  logits: ArrayLike, labels: ArrayLike, *, transition: ArrayLike, where: ArrayLike | None = None
+  logits: ArrayLike,
+  labels: ArrayLike,
+  *,
+  transition: ArrayLike | None = None,
+  columns: ArrayLike | None = None,
+  where: ArrayLike | None = None,
 ) -> Array:
   r"""Computes forward correction, $-\log \sum_i p_i T_{iy}$.
 
   The predicted probabilities of the true classes pass through the noise before they are compared
-  with the noisy label. The sum is computed in log space, from $\log p_i + \log T_{iy}$. A label
-  that T makes impossible, because its column holds zeros alone, has an infinite loss and a
-  gradient of zero.
+  with the noisy label. The sum is scaled by the largest $p_i$ among the classes with $T_{iy} > 0$,
+  so that it neither overflows nor vanishes. A label that T makes impossible, because its column
+  holds zeros alone, has an infinite loss and a gradient of zero.
+
+  Exactly one of two arguments provides T. With an integer label, the loss reads one column of T for
+  each example. In an array `transition` the entries of a column lie far apart, so that a loss with
+  thousands of classes mostly waits for memory. In `columns`, T transposed, they are neighbours.
 
   Args:
     logits: Unnormalised log-probabilities of the true classes, floating point of shape [..., L].
     labels: Noisy labels, integers of shape [...] in [0, L) or distributions of shape [..., L].
     transition: Transition matrix T[true, noisy] of shape [L, L]; its rows sum to 1, and its entries
       may be zero.
+    columns: The same matrix as columns[noisy, true], such as `np.ascontiguousarray(T.T)`.
     where: Mask that broadcasts to [...], or None to include every example.
 
   Returns:
@@ -41,9 +51,10 @@ def forward_correction(
 
   Raises:
     TypeError: If the logits are not floating point.
-    ValueError: If the shapes of logits and labels do not agree, if a concrete label is outside its
-      range, if the matrix does not have the shape [L, L], or if a concrete matrix is not a
-      transition matrix. The entries of a traced matrix are not checked.
+    ValueError: If both or neither of `transition` and `columns` are given, if the shapes of logits
+      and labels do not agree, if a concrete label is outside its range, if the matrix does not have
+      the shape [L, L], or if a concrete matrix is not a transition matrix. The entries of a traced
+      matrix are not checked.
 
   References:
     Patrini et al., [Making deep neural networks robust to label noise: a loss correction
@@ -55,10 +66,24 @@ def forward_correction(
     >>> x = jnp.log(jnp.array([[0.5, 0.5]]))
     >>> print(forward_correction(x, jnp.array([1]), transition=t).round(4))  # -log 0.4
     [0.9163]
+    >>> print(forward_correction(x, jnp.array([1]), columns=t.T).round(4))
+    [0.9163]
   """
   logits, labels, finish = prepare(logits, labels, where)
-  matrix = _transition(transition, logits)
-  losses = _noisy_losses(jax.nn.log_softmax(logits), labels, matrix)
+  if columns is not None and transition is None:
+    matrix = square("columns", columns, logits)
+    if is_concrete(columns):
+      transition_lib.validate(np.asarray(columns).T)
+  elif transition is not None and columns is None:
+    matrix = _transition(transition, logits).T
+  else:
+    raise ValueError("exactly one of transition and columns must be given")
+  # Probabilities need not sum to 1 yet: one pass less over the logits than their log_softmax takes.
+  shifted = logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+  total = jnp.log(jnp.exp(shifted).sum(-1))
+  losses = _noisy_losses(shifted, labels, matrix)
+  # That of an impossible label is infinite, whatever the sum.
+  losses += jnp.where(jnp.isinf(losses), 0, total if is_index(labels) else total[..., None])
   return finish(losses if is_index(labels) else pick(losses, labels))
 
 
@@ -177,7 +202,7 @@ def smeared_forward(
   logits, labels, finish = prepare(logits, labels, where)
   matrix, transition = square("matrix", matrix, logits), _transition(transition, logits)
   losses = -jax.nn.log_softmax(logits)
-  forward = _noisy_losses(-losses, labels, transition)
+  forward = _noisy_losses(-losses, labels, transition.T)
   # The term of forward correction takes the place of the label's own loss, of which M - I takes
   # away one. Where both are infinite there is nothing to replace, and M alone counts.
   own = pick(losses, labels) if is_index(labels) else losses
@@ -199,13 +224,18 @@ def _transition(transition: ArrayLike, logits: Array) -> Array:
   return matrix
 
 
-def _noisy_losses(log_p: Array, labels: Array, transition: Array) -> Array:
-  """Computes -log (p T)_y at integer labels y [...], or for every class y if labels are soft."""
+def _noisy_losses(log_p: Array, labels: Array, columns: Array) -> Array:
+  """Computes -log (p T)_y at integer labels y [...], or for every class y if labels are soft.
+
+  Args:
+    log_p: Log-probabilities of shape [..., L], or these and the same number more for all classes.
+    labels: Integers of shape [...] or distributions of shape [..., L].
+    columns: T transposed, of shape [L, L].
+  """
   if is_index(labels):
-    # Columns first: the logarithm of the whole matrix would be an L x L array more.
-    return -logsumexp(log_p + log(transition.T[labels]))
+    return -log_mean(log_p, columns[labels])
   # One column of T at a time: the batch never becomes an array of batch x L x L.
-  log_noisy = jax.lax.map(lambda column: logsumexp(log_p + log(column)), transition.T)
+  log_noisy = jax.lax.map(lambda column: log_mean(log_p, column), columns)
   return -jnp.moveaxis(log_noisy, 0, -1)
 
 

@@ -77,11 +77,17 @@ def log(x: Array) -> Array:
   return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
 
 
-def logsumexp(x: Array) -> Array:
-  """Computes logsumexp over the last axis; that of -inf alone has a gradient of zero, not NaN."""
-  impossible = (x == -jnp.inf).all(-1)
-  safe = jnp.where(impossible[..., None], 0, x)
-  return jnp.where(impossible, -jnp.inf, jax.nn.logsumexp(safe, axis=-1))
+def log_mean(log_p: Array, weights: Array) -> Array:
+  """Computes the logarithm of the weighted sum of probabilities over the last axis.
+
+  The logarithms of the weights are not needed, which would take longer than all else. Without any
+  weight above 0 it is -inf, with a gradient of zero instead of NaN.
+  """
+  possible = weights > 0
+  top = jax.lax.stop_gradient(jnp.where(possible, log_p, -jnp.inf).max(-1, keepdims=True))
+  top = jnp.where(jnp.isfinite(top), top, 0)
+  scaled = jnp.exp(jnp.where(possible, log_p - top, -jnp.inf))
+  return log((weights * scaled).sum(-1)) + top[..., 0]
 
 
 def expm1_ratio(x: Array) -> Array:
