@@ -3,11 +3,13 @@
     python -m lsjax.report runs/paper_digits                  # a sweep directory
     python -m lsjax.report runs/mine                          # the work directory of a run
     python -m lsjax.report runs/a runs/b --out=runs/a_and_b   # several runs side by side
+    python -m lsjax.report results/digits --out=runs/again    # what a report kept of its runs
 
 The report goes to --out, by default to the sweep directory or to report/ in the work directory:
 report.md, report.html (one file, figures inside, no network), report.json (claims and tables),
-results.json (settings and metrics of every run), tables/*.csv and *.tex, figures/*.png, *.svg and
-*.pdf. Only files are read; JAX is not imported.
+results.json (settings and metrics of every run), cells.json (configs of the cells), tables/*.csv
+and *.tex, figures/*.png, *.svg and *.pdf. Without the runs, results.json and cells.json give the
+same tables, and the figures that need no more. Only files are read; JAX is not imported.
 """
 
 import argparse

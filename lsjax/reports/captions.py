@@ -4,7 +4,7 @@ import collections
 import string
 from collections.abc import Collection
 
-from lsjax.reports import paper, reading, resources
+from lsjax.reports import paper, resources
 from lsjax.reports.cell import CellResults
 from lsjax.reports.results import SweepResults
 
@@ -24,7 +24,8 @@ def words(
   """
   setting, spread = _setting(sweep), _spread(cells)
   bad = [f"{cell.name} ({cell.problems})" for cell in cells if cell.problems]
-  caption = string.Template(CAPTIONS[id]["caption"]).substitute(
+  of_paper = "" if sweep.other_noise else CAPTIONS[id].get("paper", "")
+  caption = string.Template(f"{CAPTIONS[id]['caption']} {of_paper}".strip()).substitute(
     values,
     label=sweep.label,
     tested=tested_on(cells or sweep.select()),
@@ -46,7 +47,7 @@ def about(sweep: SweepResults) -> list[str]:
   counts = ", ".join(f"{statuses.count(s)} {s}" for s in sorted(set(statuses)))
   lines = [f"{sweep.label}: {len(sweep.cells)} cells, {len(runs)} distinct runs ({counts})."]
   # Each process writes a row when it begins and another one, with its seconds, when it ends.
-  rows = reading.rows(sweep.path / "sessions.jsonl", "date")
+  rows = sweep.sessions
   ended = [row["seconds"] for row in rows if isinstance(row.get("seconds"), (int, float))]
   if rows:
     killed = len(rows) - 2 * len(ended)

@@ -178,6 +178,8 @@ class Expectation:
   def measure(self, sweep: SweepResults, setting: str) -> Comparison:
     """Returns the comparison of the two cells in a setting of a sweep."""
     noise = f"{100 * self.rate:g} % noise" if self.rate else "no noise"
+    if self.rate == paper.RATE and sweep.other_noise:
+      noise = sweep.other_noise
     what = self.what or f"{self.first} - {self.second}{_IN_WORDS[self.metric]}, {noise}"
     if self.first.startswith("student"):
       what += f", T {self.temperature:g}"

@@ -115,7 +115,7 @@ def _over_training(sweep: SweepResults, id: str, headings: Mapping[str, str]) ->
     headings: heading of each panel by the name of its metric.
   """
   drawn = compared(sweep)
-  if not drawn:
+  if not any(cell.history(metric) for cell in drawn.values() for metric in headings):
     return None
   figure, axes = panels(len(headings), width=4.2, height=3.2)
   for panel, (metric, heading) in zip(axes[0], headings.items()):

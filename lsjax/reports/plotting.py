@@ -12,7 +12,7 @@ import numpy as np
 from lsjax.reports.captions import words
 from lsjax.reports.cell import CellResults
 from lsjax.reports.paper import ALPHA, RATE
-from lsjax.reports.results import SweepResults, symmetric
+from lsjax.reports.results import SweepResults
 from lsjax.reports.statistics import Summary
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def compared(sweep: SweepResults) -> dict[str, CellResults]:
   found = {
     label: cells[0]
     for label in labels
-    if len(cells := sweep.select(label=label, **symmetric(RATE))) == 1
+    if len(cells := sweep.select(label=label, **sweep.noise_of(RATE))) == 1
   }
   if found:
     return found

@@ -87,7 +87,7 @@ def result(workdir: pathlib.Path) -> dict[str, Any] | None:
       return None
     digests.is_sealed(raw)
     content: dict[str, Any] = clean(raw)
-    _check_result(content)
+    check_result(content)
   except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
     why = f"it has no {error}" if isinstance(error, KeyError) else error
     raise DamagedError(plain(f"{path} is damaged ({why})")) from error
@@ -102,7 +102,7 @@ def result(workdir: pathlib.Path) -> dict[str, Any] | None:
   return content
 
 
-def _check_result(content: Mapping[str, Any]) -> None:
+def check_result(content: Mapping[str, Any]) -> None:
   """Raises an error unless a result has a status, and numbers where reports read numbers."""
   if content["status"] not in ("finished", "diverged"):
     raise ValueError(f"its status is {content['status']!r}")

@@ -16,11 +16,13 @@ from lsjax import files
 from lsjax.methods import PAPER
 from lsjax.reports import reading
 from lsjax.reports.cell import CellResults, Moment
+from lsjax.reports.paper import RATE
 from lsjax.reports.statistics import summarise
 from lsjax.validation import UserError
 
 # The place of a run whose directory lies outside the sweep's.
 _NOWHERE = "no directory of this sweep"
+_NOT_OTHER = ("none", "one_sided")  # the latter is that of the 2-D data
 _ENVIRONMENT = ("device", "backend", "python", "jax", "flax", "optax", "lsjax", "commit")
 
 
@@ -44,6 +46,8 @@ class SweepResults:
     theory: content of theory.json, or None.
     environment: versions and device of the first run that has begun, or None.
     unreadable: what is damaged, a line for each file or run; such a run counts as missing.
+    sessions: rows that each process wrote when it began, with its `date`, and when it ended, with
+      its `seconds`, too.
   """
 
   path: pathlib.Path
@@ -53,6 +57,7 @@ class SweepResults:
   theory: Mapping[str, Any] | None
   environment: Mapping[str, Any] | None
   unreadable: Sequence[str] = ()
+  sessions: Sequence[Mapping[str, Any]] = ()
 
   @property
   def listed(self) -> list[CellResults]:
@@ -104,16 +109,35 @@ class SweepResults:
       raise AmbiguousError(f"{len(found)} cells fit: {'; '.join(cell.name for cell in found)}")
     return found[0] if found else None
 
+  @functools.cached_property
+  def other_noise(self) -> str:
+    """The noise that stands for the paper's in a sweep without symmetric noise; or empty.
+
+    It is the only noise of such a sweep, 2-D data left out.
+    """
+    noises = {c.noise: c.noise_kind for c in self.listed if c.noise_kind not in _NOT_OTHER}
+    is_only = len(noises) == 1 and "symmetric" not in noises.values()
+    return next(iter(noises)) if is_only else ""
+
+  def noise_of(self, rate: float) -> dict[str, Any]:
+    """Returns the attributes of a cell with symmetric noise of a rate, or none at rate 0.
+
+    At the paper's rate it is `other_noise` if the sweep has one.
+    """
+    if rate == RATE and self.other_noise:
+      return {"noise": self.other_noise}
+    return symmetric(rate)
+
   def trained(self, label: str, rate: float, **wanted: str | float) -> CellResults | None:
-    """Returns the cell of a loss, such as "LS 0.1", at a rate of symmetric noise, or None."""
-    return self.find(label=label, **symmetric(rate), **wanted)
+    """Returns the cell of a loss, such as "LS 0.1", under `noise_of` a rate, or None."""
+    return self.find(label=label, **self.noise_of(rate), **wanted)
 
   def student(
     self, teacher: str, rate: float, temperature: float, convention: str
   ) -> CellResults | None:
-    """Returns the cell of the students of a loss at a rate of symmetric noise, or None."""
+    """Returns the cell of the students of a loss under `noise_of` a rate, or None."""
     return self.find(
-      teacher=teacher, temperature=temperature, convention=convention, **symmetric(rate)
+      teacher=teacher, temperature=temperature, convention=convention, **self.noise_of(rate)
     )
 
   def curve(self, method: str, noise: str) -> list[CellResults]:
@@ -208,7 +232,9 @@ def read(path: pathlib.Path) -> SweepResults:
     theory = reading.theory(path / "theory.json")
   except reading.DamagedError as error:
     damage.append(str(error))
-  return SweepResults(path, name, label, cells, theory, _environment(cells), _once(damage))
+  sessions = reading.rows(path / "sessions.jsonl", "date")
+  environment = _environment(cells)
+  return SweepResults(path, name, label, cells, theory, environment, _once(damage), sessions)
 
 
 def read_runs(paths: Sequence[pathlib.Path]) -> SweepResults:

@@ -90,7 +90,7 @@ def _accuracy(sweep: SweepResults) -> entries.Content:
   header = ["model", "loss"]
   for name in entries.MOMENTS.values():
     header += [f"test accuracy, %, {name}", f"less CE, pp, {name}"]
-  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
+  return _with_paper(sweep, header, rows)
 
 
 def _tuned(sweep: SweepResults) -> entries.Content:
@@ -171,7 +171,7 @@ def _students(sweep: SweepResults) -> entries.Content:
   header = ["noise", "T", "convention", "teacher", "teacher accuracy, %"]
   header += ["student accuracy, %, final step", "less student of CE, pp"]
   header += ["student accuracy, %, best noisy-validation step", "agreement, %"]
-  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
+  return _with_paper(sweep, header, rows)
 
 
 def _teacher_accuracy(sweep: SweepResults, student: CellResults) -> Entry:
@@ -244,8 +244,15 @@ def _only(
 ) -> CellResults | None:
   """Returns the cell of a method at the paper's noise; none if several fit, which claims name."""
   label = f"{method} {alpha:g}" if method != "CE" else method
-  found = sweep.select(label=label, noise_kind="symmetric", rate=paper.RATE, **wanted)
+  found = sweep.select(label=label, **sweep.noise_of(paper.RATE), **wanted)
   return found[0] if len(found) == 1 else None
+
+
+def _with_paper(sweep: SweepResults, header: list[str], rows: list[list[Entry]]) -> entries.Content:
+  """Returns a table with the paper's numbers in the last columns, under its noise alone."""
+  if sweep.other_noise:
+    return header, [row[: len(header)] for row in rows]
+  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
 
 
 def _published(

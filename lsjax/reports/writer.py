@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lsjax import files
-from lsjax.reports import captions, figures, formats, leaderboard, reading, results
+from lsjax.reports import archive, captions, figures, formats, leaderboard, reading, results
 from lsjax.reports.cell import CellResults
 from lsjax.reports.claims import FINAL, MARKS, Claim, Comparison, claims
 from lsjax.reports.page import Page, verdict_line
@@ -30,11 +30,12 @@ def write(
   """Writes the report of a sweep or of runs and returns its verdicts as text for a terminal.
 
   The files are report.md, report.html (one file with the figures inside), report.json (claims
-  and tables), results.json (settings and metrics of every run), tables/*.csv, tables/*.tex, and
-  figures/*.png, *.svg and *.pdf. The same results give the same bytes.
+  and tables), results.json (settings and metrics of every run), cells.json (configs of the cells),
+  tables/*.csv, tables/*.tex, and figures/*.png, *.svg and *.pdf. The same results give the same
+  bytes, and results.json with cells.json gives the same tables.
 
   Args:
-    paths: a sweep directory, or work directories of one or more runs.
+    paths: a sweep directory, work directories of one or more runs, or the directory of a report.
     out: directory to write to; None for the sweep directory, or for report/ in the work directory
       of a single run.
 
@@ -46,8 +47,11 @@ def write(
   found = [files.path(path) for path in several]
   if len(found) > 1 and out is None:
     raise ResultsError("--out is missing: where the report of several runs goes")
-  sweep = results.read(found[0]) if len(found) == 1 else results.read_runs(found)
-  is_run = len(found) == 1 and not (found[0] / "sweep.json").exists()
+  if len(found) > 1:
+    sweep = results.read_runs(found)
+  else:
+    sweep = archive.read(found[0]) if archive.is_one(found[0]) else results.read(found[0])
+  is_run = len(found) == 1 and (found[0] / "config.json").exists()
   target = files.path(out or (found[0] / "report" if is_run else found[0]))
   for line in sweep.unreadable:
     print(f"lsjax: warning: {line}; it counts as missing", file=sys.stderr)
@@ -64,8 +68,9 @@ def write(
     with files.replacing(target / name) as f:
       f.write(content)
   files.write_json(target / "report.json", _report_json(sweep, page))
+  files.write_json(target / archive.CELLS, archive.cells_json(sweep))
   rows = ",\n".join(map(json.dumps, _results_json(sweep)))
-  with files.replacing(target / "results.json") as f:  # a line per run
+  with files.replacing(target / archive.RUNS) as f:  # a line per run
     f.write(f"[\n{rows}\n]\n".encode())
   lines = [f"{c.id}  {MARKS[c.verdict]} {c.verdict:15} {c.text}" for c in judged]
   lines = lines or _standings(sweep)
@@ -161,7 +166,6 @@ def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
   of_cell = {cell.name: {n: cell.flat[n] for n in told if n in cell.flat} for cell in sweep.cells}
 
   def row(cell: CellResults, seed: int) -> dict[str, Any]:
-    result = cell.results[seed] or {}
     run: dict[str, Any] = {
       "cell": cell.name,
       "candidate_of": cell.candidate_of or None,
@@ -170,8 +174,6 @@ def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
     run |= {"config_hash": cell.workdirs[seed].name, "status": cell.statuses[seed]}
     run |= {"method": cell.method, "method_label": cell.label, "noise_label": cell.noise}
     run |= {"alpha": cell.alpha, "teacher_label": cell.teacher or None}
-    realised = (result.get("noise") or {}).get("realised_rate")
-    metrics = {moment: result.get(moment) for moment in ("final", "best")}
-    return {**run, "realised_rate": realised, **metrics, "config": of_cell[cell.name]}
+    return {**run, **archive.run_json(cell, seed), "config": of_cell[cell.name]}
 
   return [row(cell, seed) for cell in sweep.cells for seed in cell.results]

@@ -1,6 +1,7 @@
 """The files of a report: tables, figures and pages, and what they show when runs are missing."""
 
 import csv
+import dataclasses
 import html.parser
 import math
 import pathlib
@@ -12,7 +13,7 @@ import made_up_sweep
 import pytest
 
 from lsjax import files, reports
-from lsjax.reports import captions, claims, plotting, results, summary
+from lsjax.reports import captions, claims, figures, plotting, results, summary, tables
 from lsjax.sweeps import cells
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -73,6 +74,84 @@ def test_missing_and_diverged_cells_show_as_such(tmp_path):
   text = (path / "report.md").read_text()
   assert f"{gone}: 3 of 3 missing" in text
   assert "Not all there" in text
+
+
+def test_a_report_gives_the_same_tables_without_the_runs(tmp_path):
+  """Byte for byte, with missing and diverged runs, boundaries, candidates and students."""
+  path = made_up_sweep.write(
+    tmp_path / "sweep", pictures=True, keep=lambda name, seed: (name, seed) != ("CE, noise 0.2", 2)
+  )
+  cell = results.read(path).trained("FC 0.1", 0.2)
+  files.write_json(cell.workdirs[1] / "result.json", {"status": "diverged", "final": None})
+  first, second = tmp_path / "first", tmp_path / "second"
+  shown = reports.write(path, first)
+  again = reports.write(first, second)
+  assert again == shown.replace(str(first), str(second))
+  one, other = contents(first), contents(second)
+  same = {"report.json", "results.json", "cells.json"}
+  same |= {name for name in one if name.startswith("tables/")}
+  assert {name: other[name] for name in same} == {name: one[name] for name in same}
+  drawn = {name for name in one if name.endswith(".png")}
+  again = {name for name in other if name.endswith(".png")}
+  assert "figures/accuracy_alpha.png" in again < drawn
+  assert not again & {f"figures/{name}.png" for name in ("parts", "memorisation", "margins")}
+
+
+COMMITTED = sorted(path.parent for path in (ROOT / "results").rglob("cells.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_committed_results_give_their_tables(tmp_path, monkeypatch, path):
+  monkeypatch.setattr(figures, "draw", lambda sweep: [])
+  reports.write(path, tmp_path)
+  tables = {name: content for name, content in contents(path).items() if name[:6] == "tables"}
+  assert {name: c for name, c in contents(tmp_path).items() if name[:6] == "tables"} == tables
+  assert (tmp_path / "report.json").read_bytes() == (path / "report.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("cells.json", "{"),
+    ("cells.json", "[]"),
+    ("results.json", '[{"cell": "CE, noise 0.2"}]'),
+    ("results.json", "{}"),
+  ],
+)
+def test_a_damaged_report_is_refused_in_one_line(tmp_path, monkeypatch, name, text):
+  monkeypatch.setattr(figures, "draw", lambda sweep: [])
+  reports.write(made_up_sweep.write(tmp_path / "sweep", seeds=1), tmp_path / "report")
+  (tmp_path / "report" / name).write_text(text)
+  with pytest.raises(results.ResultsError, match=r"no readable cells.json and results.json") as e:
+    reports.write(tmp_path / "report", tmp_path / "again")
+  assert "\n" not in str(e.value)
+
+
+def test_claims_under_the_only_noise_of_a_sweep(tmp_path):
+  """People's labels take the place of symmetric noise, without the paper's numbers beside them."""
+  found = results.read(made_up_sweep.write(tmp_path))
+  given = {"kind": "given", "labels": "worse"}
+  people = [
+    dataclasses.replace(c, config={**c.config, "noise": {**c.config["noise"], **given}})
+    for c in found.cells
+    if c.noise_kind == "symmetric"
+  ]
+  sweep = dataclasses.replace(found, cells=people)
+  assert sweep.other_noise == "given labels worse"
+  judged = {claim.id: claim for claim in claims.claims(sweep)}
+  assert judged["C1"].verdict == claims.REPRODUCED
+  (statement,) = judged["C1"].tests[claims.FINAL]
+  assert statement.what == "LS 0.1 - CE, test accuracy, given labels worse"
+  assert judged["C8"].verdict == claims.REPRODUCED
+  assert judged["C9"].verdict == claims.UNTESTED
+  for whole, is_paper in ((sweep, False), (found, True)):
+    made = {table.id: table for table in tables.tables(whole, claims.claims(whole))}
+    for id in ("table_a", "table_c"):
+      assert ("paper, CIFAR-10" in made[id].header) == is_paper
+      assert ("The paper's" in made[id].caption) == is_paper
+      assert {len(row) for row in made[id].rows} == {len(made[id].header)}
+  two = [*people, *(c for c in found.cells if c.noise_kind == "symmetric")]
+  assert dataclasses.replace(found, cells=two).other_noise == ""
 
 
 DRAWN = {
