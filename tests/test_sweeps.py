@@ -320,6 +320,8 @@ class TestPacking:
       ("mlp", "vmap", 2),
       ("mlp", "sequential", 2),
       pytest.param("small_cnn", "sequential", 1, marks=pytest.mark.slow),
+      pytest.param("small_cnn", "grouped", 2, marks=pytest.mark.slow),
+      pytest.param("small_cnn", "im2col", 2, marks=pytest.mark.slow),
     ],
   )
   def test_every_packing_agrees(self, tmp_path, make_config, model, packing, width):
@@ -440,6 +442,33 @@ class TestRedrawnData:
     run = plan.PlannedRun(make_config(), tmp_path)
     widths = [sweep_execution.layout_for(run, count).width for count in (1, 4, 5, 32, 100)]
     assert widths == [1, 1, 2, 8, 8]  # on four devices
+
+  def test_the_packing_of_a_flag_is_used(self, tmp_path, make_config, monkeypatch):
+    run = plan.PlannedRun(make_config(), tmp_path / "run")
+    monkeypatch.setattr(execution, "train_pack", lambda *args, **_: layouts.append(args[2]))
+    layouts = []
+    runner = sweep_execution.Runner([], tqdm(disable=True), packing=("vmap", 3))
+    runner._train_group([run], 0)
+    assert [(layout.packing, layout.width) for layout in layouts] == [("vmap", 3)]
+    many = sweep_execution.layout_for(run, 5, ("sequential", 3))
+    assert (many.packing, many.width) == ("sequential", 2)  # on four devices
+
+  def test_the_kind_of_a_packing_chooses_its_convolution(self, tmp_path, make_config):
+    prepared = setup.prepare(make_config(**{"model.name": "small_cnn"}))
+    on = tuple(devices_lib.choose(1))
+    found = [
+      loop.Pack([prepared], devices_lib.Layout(on, width=2, packing=kind)).model.convolution
+      for kind in devices_lib.PACKINGS
+    ]
+    assert found[:2] == [None, None]
+    assert found[2] is jax.lax.conv_general_dilated
+    assert found[3] not in found[:3]
+
+  @pytest.mark.parametrize("text", ["vmap", "vmap:", "vmap:0", "vmap:1025", "vmap:-1", "gruped:4"])
+  def test_a_packing_that_is_none_is_refused(self, text):
+    assert sweep_execution.packing_of("im2col:16") == ("im2col", 16)
+    with pytest.raises(UserError, match=f"--packing = '{text}': must be sequential or vmap or"):
+      sweep_execution.packing_of(text)
 
   def test_a_pack_of_two_draws_is_refused(self, tmp_path, make_config):
     configs = [make_config(**{"seed.data": seed}) for seed in range(2)]
