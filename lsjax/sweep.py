@@ -35,8 +35,8 @@ flags.DEFINE_bool("dry_run", False, "Print cells, programs and an estimate of ti
 flags.DEFINE_string(
   "packing",
   None,
-  "How many runs a device trains at once and how, such as vmap:4: a kind (sequential, vmap, grouped, "
-  "im2col) and a number. Default: the fastest that benchmarks/packing.py measured.",
+  "How a device trains several runs at once, and how many: sequential, vmap, grouped or im2col, and "
+  "a number, such as vmap:4. Default: the fastest that benchmarks/packing.py measured.",
 )
 
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,7 +39,7 @@ def packing_of(text: str) -> tuple[devices.Packing, int]:
   if kind in devices.PACKINGS and colon and number.isascii() and number.isdecimal():
     width = int(number)
     if 1 <= width <= MOST_AT_ONCE:
-      return cast(devices.Packing, kind), width
+      return kind, width
   raise UserError(
     f"--packing = {text!r}: must be {' or '.join(devices.PACKINGS)}, a colon and the number of "
     f"runs, 1 to {MOST_AT_ONCE}, such as vmap:4"
