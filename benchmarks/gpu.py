@@ -1,6 +1,6 @@
 """Everything that this project measures on one GPU, in the minutes that there are.
 
-    python -m benchmarks.gpu --out=results/gpu/h100 --images=cifar10.npz --minutes=25
+    python -m benchmarks.gpu --out=results/gpu/h100_all --images=cifar10.npz --minutes=25
     python -m benchmarks.gpu --out=/tmp/rehearsal --rehearse   # all of it, tiny, on a CPU
 
 The items are: step speed beside PyTorch, packings, table A (with tables D and E), accuracy against

@@ -13,6 +13,7 @@ from benchmarks.gpu_steps import (
   file_progress,
   packing_names,
   read_results,
+  report_progress,
   rows_progress,
   runs_progress,
 )
@@ -83,17 +84,15 @@ class Builder:
       rows = [f"{model} {row}" for row in rows]
       return self._benchmark(name, "step_time", rows, f"--models={model}", scans, flags=flags)
 
-    def peer(name: str, form: str) -> Step:
-      rows = [f"PyTorch {form}", "lsjax scan of 200 bfloat16"]
-      return self._benchmark(name, "peer_torch", rows, "--steps=200", needs="torch")
+    def peer(name: str, form: str, others: tuple[str, ...]) -> Step:
+      rows, steps = [f"PyTorch {form}", *others], f"--steps={self.size.peer_steps}"
+      return self._benchmark(f"peer_torch_{name}", "peer_torch", rows, steps, needs="torch")
 
     bfloat16 = [f"bfloat16 {form}" for form in forms]
     floor = ("floor", [f"{small} step, {self.size.dtype}"], f"--models={small}")
     steps = [
       speed("step_time", small, [*(f"float32 {form}" for form in forms), *bfloat16]),
-      peer("peer_torch_max_autotune", "torch.compile max-autotune channels_last bfloat16"),
-      peer("peer_torch_reduce_overhead", "torch.compile reduce-overhead channels_last bfloat16"),
-      peer("peer_torch_eager", "eager channels_last bfloat16"),
+      *(peer(*each) for each in self.size.peers),
       self._benchmark(f"floor_{self.size.dtype}", *floor, f"--dtype={self.size.dtype}"),
       speed("step_time_no_graphs", small, bfloat16, GRAPHS),
       speed("step_time_while_graphs", small, bfloat16[1:], GRAPHS + WITH_WHILE),
@@ -119,13 +118,13 @@ class Builder:
         name,
         command,
         lambda: runs_progress(self.runs(name)),
-        grace=20.0,
+        grace=self.size.sweep_grace,
         shortest=self.size.sweep_seconds,
       ),
       Step(
         f"{name}_report",
         ("-m", "lsjax.report", name, f"--out={report}"),
-        lambda: file_progress(report / "report.json", newer_than=self.work / name),
+        lambda: report_progress(report / "results.json", self.work / name),
         shortest=5.0,
         reserve=15.0,
         is_ready=lambda: any((self.work / name).glob("*/result.json")),
@@ -137,10 +136,11 @@ class Builder:
     model = size.models[0]
     packing = self.packing(len(self.runs("table_a")))
     kind = packing[0] if packing else "sequential:1"
-    more = (f"--model={model}", f"--dtype={size.dtype}", f"--packing={kind}")
-    more = (*more, f"--steps={size.packing_steps}")
     out = self.out / "step_profile.json"
-    command = ("-m", "benchmarks.step_profile", f"--out={out}", *more)
+    command = (
+      *("-m", "benchmarks.step_profile", f"--out={out}", f"--model={model}"),
+      *(f"--dtype={size.dtype}", f"--packing={kind}", f"--steps={size.packing_steps}"),
+    )
     # In a CUDA graph, kernels do not tell their operations.
     return Step("step_profile", command, lambda: file_progress(out), flags=GRAPHS)
 
@@ -153,7 +153,8 @@ class Builder:
 
     steps = []
     for step in measured:
-      if step.left_out or step.progress().is_finished:
+      is_wanted = step.name.startswith(self.size.compiled) and not step.left_out
+      if not is_wanted or step.progress().is_finished:
         continue
       first, *rest = step.rows
       changed = ("--out", "--resume", "--repetitions", "--only")
@@ -165,7 +166,7 @@ class Builder:
     sweep = self.sweeps["table_a"]
     # The same programs as for many steps.
     short = {"train.num_steps": 400, "optim.boundaries": (200, 300), "train.eval_every": 400}
-    base = {**sweep.base} | ({} if self.settings.rehearse else short)
+    base = {**sweep.base, **({} if self.settings.rehearse else short)}
     for packing in () if runs_progress(self.runs("table_a")).done else self.size.warmed:
       name = f"compile_sweep_{packing.replace(':', '_')}"
       warm = dataclasses.replace(sweep, name=name, seeds=1, base=base)

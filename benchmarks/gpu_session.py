@@ -114,13 +114,15 @@ class Session:
 
   def _run_in_turn(self, item: Item, until: float, given_up: set[str]) -> bool:
     """Runs the steps of an item one after another; returns whether any has come further."""
-    has_come_further = False
+    has_come_further, announced = False, ""
     for i, step in enumerate(item.steps):
       later = sum(s.reserve for s in item.steps[i + 1 :])
       own = min(until - later, self.until) if not step.reserve else self.until
       before = step.progress()
-      if self._is_due(step, before, given_up) and own - time.monotonic() >= step.shortest:
-        self._announce(item)
+      if self._is_due(step, before, given_up) and self._fits(step, own):
+        if item.title != announced:
+          self._announce(item)
+          announced = item.title
         self._wait({step.name: (step, self._start(step))}, own)
         after = step.progress()
         if after.work_done <= before.work_done:
@@ -152,6 +154,9 @@ class Session:
       self._note(step, 0.0, f"left out: {step.left_out}")
       return False
     return step.name not in given_up and not progress.is_finished and step.is_ready()
+
+  def _fits(self, step: Step, until: float) -> bool:
+    return until - time.monotonic() >= step.shortest + step.grace
 
   def _announce(self, item: Item) -> None:
     print(f"{item.title} ({max(self.left, 0) / 60:.1f} minutes left)", flush=True)
@@ -189,7 +194,9 @@ class Session:
         if process.poll() is None and is_late:
           _end(process, step.grace if self.stop else max(until - time.monotonic(), 1.0))
         if process.poll() is not None:
-          ending = "stopped" if is_late and process.returncode else f"status {process.returncode}"
+          ending = "ended"
+          if process.returncode:
+            ending = "stopped" if is_late else f"failed with status {process.returncode}"
           if not process.returncode and step.mark is not None:
             step.mark.parent.mkdir(parents=True, exist_ok=True)
             step.mark.touch()
@@ -267,9 +274,9 @@ def table(
     else:
       state = of if is_begun else f"not begun, {of}"
     failed = [
-      f"{step.name}: {ending}"
+      f"{step.name} {ending}"
       for step, p in parts
-      if (ending := str(notes.get(step.name, {}).get("ending", ""))).startswith("status")
+      if (ending := str(notes.get(step.name, {}).get("ending", ""))).startswith("failed")
       and not p.is_finished
     ]
     lines.append(

@@ -103,12 +103,23 @@ def rows_progress(path: pathlib.Path, names: Sequence[str]) -> Progress:
   return Progress(done, len(names), "rows", done, len(names) - done)
 
 
-def file_progress(path: pathlib.Path, *, newer_than: pathlib.Path | None = None) -> Progress:
-  """Tells whether a file is there, and is not older than all results of the runs in a directory."""
-  is_done = path.exists()
-  if is_done and newer_than is not None:
-    written = path.stat().st_mtime
-    is_done = all(f.stat().st_mtime <= written for f in newer_than.glob("*/result.json"))
+def file_progress(path: pathlib.Path) -> Progress:
+  """Tells whether a file is there."""
+  return _one_file(path.exists())
+
+
+def report_progress(path: pathlib.Path, sweep: pathlib.Path) -> Progress:
+  """Tells whether the results.json of a report has all runs of a sweep that have ended."""
+  rows = json.loads(path.read_text()) if path.exists() else []
+  is_new = all(
+    row["status"] in ("finished", "diverged")
+    or not (sweep / row["config_hash"] / "result.json").exists()
+    for row in rows
+  )
+  return _one_file(bool(rows) and is_new)
+
+
+def _one_file(is_done: bool) -> Progress:
   return Progress(int(is_done), 1, "files", int(is_done), int(not is_done))
 
 

@@ -35,6 +35,7 @@ class Size:
 
   Attributes:
     models: the networks, of which the first is measured in every way.
+    later_model: the network of the sweeps between the two tables A.
     dtype: the type of the activations of packings and sweeps.
     scans: the steps in a call, for the benchmark of step speed.
     widths: the numbers of runs that are packed, beside 1.
@@ -44,11 +45,16 @@ class Size:
     seeds: the seeds of table A, and of each later sweep.
     alphas: the argument of configs/sweeps/alpha_cifar10.py.
     base: more settings of every run.
-    sweep_seconds: the seconds without which a sweep is not begun.
+    peers: (name, form, other rows) of each comparison with PyTorch in benchmarks/peer_torch.py.
+    peer_steps: the steps of each of its repetitions.
+    sweep_seconds: the seconds of training without which a sweep is not begun.
+    sweep_grace: the seconds that a sweep may take to save everything and end.
+    compiled: the beginning of the names of the steps whose programs are compiled first.
     warmed: the packings that sweeps are compiled for before one is chosen.
   """
 
   models: tuple[str, str]
+  later_model: str
   dtype: str
   scans: tuple[int, ...]
   widths: tuple[int, ...]
@@ -58,12 +64,18 @@ class Size:
   seeds: Mapping[str, int]
   alphas: str
   base: Mapping[str, Any]
+  peers: tuple[tuple[str, str, tuple[str, ...]], ...]
+  peer_steps: int
   sweep_seconds: float
+  sweep_grace: float
+  compiled: str
   warmed: tuple[str, ...]
 
 
+_OWN = ("lsjax scan of 200 bfloat16",)
 FULL = Size(
   models=("resnet32", "resnet56"),
+  later_model="resnet32",
   dtype="bfloat16",
   scans=(1, 100, 400),
   widths=(2, 4, 8, 16, 32),
@@ -73,11 +85,20 @@ FULL = Size(
   seeds={"table_a": 5, "alpha": 3, "table_c": 5, "human": 5, "table_a_large": 5},
   alphas="0.1,0.2,0.3,0.4,0.6,0.8/0.2,0.4",
   base={"data.validation_examples": 5000, "train.eval_every": 2000, "checkpoint.every": 2000},
+  peers=(
+    ("max_autotune", "torch.compile max-autotune channels_last bfloat16", _OWN),
+    ("reduce_overhead", "torch.compile reduce-overhead channels_last bfloat16", _OWN),
+    ("eager", "eager channels_last bfloat16", _OWN),
+  ),
+  peer_steps=200,
   sweep_seconds=45.0,
+  sweep_grace=20.0,
+  compiled="",
   warmed=("vmap:4", "vmap:8", "im2col:8"),
 )
 TINY = Size(
   models=("small_cnn", "small_cnn"),
+  later_model="mlp",
   dtype="float32",
   scans=(1, 2),
   widths=(2,),
@@ -90,12 +111,16 @@ TINY = Size(
     "data.validation_examples": 40,
     "train.batch_size": 16,
     "train.steps_per_call": 2,
-    "train.log_every": 4,
-    "train.eval_every": 4,
+    "train.log_every": 8,
+    "train.eval_every": 8,
     "train.eval_batch_size": 40,
-    "checkpoint.every": 4,
+    "checkpoint.every": 8,
   },
-  sweep_seconds=10.0,
+  peers=(("eager", "eager channels_last float32", ()),),
+  peer_steps=1,
+  sweep_seconds=5.0,
+  sweep_grace=5.0,
+  compiled="packing",
   warmed=("vmap:2",),
 )
 
@@ -152,17 +177,16 @@ def sweeps(settings: Settings) -> dict[str, Sweep]:
     schedule = {"train.num_steps": steps, "optim.boundaries": (steps // 2, steps * 3 // 4)}
     of_data = {"data.name": "npz", "data.path": IMAGES}
     of_model = {"model.name": model, "model.dtype": size.dtype}
-    label = f"{settings.label}, {steps:,} steps"
     base = {**of_data, **of_model, **schedule, **size.base}
-    return Sweep(name, config, argument, label, size.seeds[name], base)
+    return Sweep(name, config, argument, settings.label, size.seeds[name], base)
 
   small, large = size.models
   full, short = settings.steps, settings.short_steps
   listed = (
     sweep("table_a", "table_a_cifar10", small, small, full),
-    sweep("alpha", "alpha_cifar10", size.alphas, small, short),
-    sweep("table_c", "table_c_cifar10", "", small, short),
-    sweep("human", "human_cifar10", str(short), small, short),
+    sweep("alpha", "alpha_cifar10", size.alphas, size.later_model, short),
+    sweep("table_c", "table_c_cifar10", "", size.later_model, short),
+    sweep("human", "human_cifar10", str(short), size.later_model, short),
     sweep("table_a_large", "table_a_cifar10", large, large, full),
   )
   return {each.name: each for each in listed}

@@ -35,8 +35,8 @@ flags.DEFINE_bool("dry_run", False, "Print cells, programs and an estimate of ti
 flags.DEFINE_string(
   "packing",
   None,
-  "How a device trains several runs at once, and how many: sequential, vmap, grouped or im2col, and "
-  "a number, such as vmap:4. Default: the fastest that benchmarks/packing.py measured.",
+  "How a device trains several runs at once, and how many: sequential, vmap, grouped or im2col, a "
+  "colon and a number, such as vmap:4. Default: the fastest that benchmarks/packing.py measured.",
 )
 
 
