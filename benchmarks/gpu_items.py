@@ -98,7 +98,8 @@ class Builder:
       speed("step_time_while_graphs", small, bfloat16[1:], GRAPHS + WITH_WHILE),
     ]
     if large != small:
-      steps.append(speed(f"step_time_{large}", large, bfloat16))
+      rows = [*bfloat16, f"float32 {forms[-1]}"]
+      steps.append(speed(f"step_time_{large}", large, rows))
     return tuple(steps)
 
   def _packings(self) -> tuple[Step, ...]:

@@ -19,6 +19,9 @@ import jax
 from lsjax import files
 from lsjax.runs import environment as environment_lib
 
+# What rows of one results file have in common.
+_SAME = ("device", "backend", "xla_flags", "jax", "jaxlib")
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -268,29 +271,28 @@ def run(
 
 
 def resumed(where: str, begun: dict[str, Any]) -> dict[str, Any]:
-  """Returns the results in a file to add rows to, if they were measured in this environment.
+  """Returns the results in a file to add rows to, if speeds of this process belong beside them.
 
-  Another date or commit is the same environment; each one is noted beside the first.
+  That is so on the same device with the same JAX and flags; what else differs is noted beside what
+  is there.
 
   Args:
     where: the results file.
     begun: the results of this process, without rows.
 
   Raises:
-    SystemExit: with one line on stderr and status 2, if device, versions or flags differ.
+    SystemExit: with one line on stderr and status 2, if they do not belong there.
   """
-  before = files.read_json(where)
+  before: dict[str, Any] = files.read_json(where)
+  noted = before["environment"]
   for key, value in begun["environment"].items():
-    if key in ("date", "commit") or before["environment"].get(key) == value:
-      continue
-    was = before["environment"].get(key)
-    print(f"{where}: {key} was {was!r} and is {value!r}; choose another --out", file=sys.stderr)
-    sys.exit(2)
-  for key in ("date", "commit"):
-    noted = str(before["environment"][key])
-    if str(begun["environment"][key]) not in noted.split(", "):
-      before["environment"][key] = f"{noted}, {begun['environment'][key]}"
-  return dict(before)
+    was = noted.get(key)
+    if key in _SAME and was != value:
+      print(f"{where}: {key} was {was!r} and is {value!r}; choose another --out", file=sys.stderr)
+      sys.exit(2)
+    if str(value) not in str(was).split("; "):
+      noted[key] = f"{was}; {value}"
+  return before
 
 
 def line(row: dict[str, Any]) -> str:

@@ -357,6 +357,19 @@ class TestHarness:
     assert stopped.value.code == 2
     assert "device was 'Another GPU' and is 'cpu'; choose another --out" in capsys.readouterr().err
 
+  def test_another_day_is_noted(self, tmp_path, monkeypatch):
+    out = tmp_path / "fake.json"
+    self.run(monkeypatch, out, lambda args: iter([harness.Row("a", "s", [1.0])]))
+    results = files.read_json(out)
+    today, results["environment"]["date"] = results["environment"]["date"], "2026-01-01"
+    files.write_json(out, results)
+    for name in ("b", "c"):
+      row = harness.Row(name, "s", [1.0])
+      self.run(monkeypatch, out, lambda args, row=row: iter([row]), "--resume")
+    results = files.read_json(out)
+    assert results["environment"]["date"] == f"2026-01-01; {today}"
+    assert [row["name"] for row in results["rows"]] == ["a", "b", "c"]
+
   def test_a_row_that_does_not_fit_is_told(self):
     def too_large():
       raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore")
