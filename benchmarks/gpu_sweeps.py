@@ -84,7 +84,12 @@ FULL = Size(
   repetitions=5,
   seeds={"table_a": 5, "alpha": 3, "table_c": 5, "human": 5, "table_a_large": 5},
   alphas="0.1,0.2,0.3,0.4,0.6,0.8/0.2,0.4",
-  base={"data.validation_examples": 5000, "train.eval_every": 2000, "checkpoint.every": 2000},
+  base={
+    "data.validation_examples": 5000,
+    "train.eval_every": 2000,
+    "checkpoint.every": 2000,
+    "checkpoint.keep": 1,
+  },
   peers=(
     ("max_autotune", "torch.compile max-autotune channels_last bfloat16", _OWN),
     ("reduce_overhead", "torch.compile reduce-overhead channels_last bfloat16", _OWN),
@@ -115,6 +120,7 @@ TINY = Size(
     "train.eval_every": 8,
     "train.eval_batch_size": 40,
     "checkpoint.every": 8,
+    "checkpoint.keep": 1,
   },
   peers=(("eager", "eager channels_last float32", ()),),
   peer_steps=1,
