@@ -111,12 +111,12 @@ def file_progress(path: pathlib.Path) -> Progress:
 def report_progress(path: pathlib.Path, sweep: pathlib.Path) -> Progress:
   """Tells whether the results.json of a report has all runs of a sweep that have ended."""
   rows = json.loads(path.read_text()) if path.exists() else []
-  is_new = all(
-    row["status"] in ("finished", "diverged")
-    or not (sweep / row["config_hash"] / "result.json").exists()
-    for row in rows
-  )
-  return _one_file(bool(rows) and is_new)
+  told = {row["config_hash"] for row in rows if row["status"] != "missing"}
+  index = sweep / "sweep.json"
+  cells = json.loads(index.read_text())["cells"] if index.exists() else []
+  runs = {run["workdir"] for cell in cells for run in cell["runs"]}
+  ended = {name for name in runs if (sweep / name / "result.json").exists()}
+  return _one_file(bool(ended) and ended <= told)
 
 
 def _one_file(is_done: bool) -> Progress:

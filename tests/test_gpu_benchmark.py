@@ -197,12 +197,21 @@ class TestTable:
       {"config_hash": "a", "status": "diverged"},
       {"config_hash": "b", "status": "missing"},
     ]
-    files.write_json(tmp_path / "results.json", rows)
-    assert not gpu_steps.report_progress(tmp_path / "none.json", tmp_path).is_finished
-    assert gpu_steps.report_progress(tmp_path / "results.json", tmp_path).is_finished
-    (tmp_path / "b").mkdir()
+    path = tmp_path / "results.json"
+
+    def is_finished():
+      return gpu_steps.report_progress(path, tmp_path).is_finished
+
+    runs = [{"workdir": name} for name in "ab"]
+    files.write_json(tmp_path / "sweep.json", {"cells": [{"runs": runs}]})
+    for name in "ab":
+      (tmp_path / name).mkdir()
+    assert not is_finished()
+    files.write_json(path, rows)
+    (tmp_path / "a/result.json").touch()
+    assert is_finished()
     (tmp_path / "b/result.json").touch()
-    assert not gpu_steps.report_progress(tmp_path / "results.json", tmp_path).is_finished
+    assert not is_finished()
 
 
 class TestPacking:

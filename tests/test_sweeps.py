@@ -220,6 +220,24 @@ class TestPlan:
     assert len(plan.plan(config)) >= 8
     assert f"configs/sweeps/{path.name}" in scope["__doc__"]
 
+  def test_the_first_seed_of_all_cells_comes_first(self, tmp_path):
+    planned = plan.plan(make_sweep(EVERYTHING[:2], seeds=2))
+    planned[1] = dataclasses.replace(planned[1], runs=planned[1].runs[:1])
+    runs = [run.config for run in plan.runs_of(planned, tmp_path)]
+    assert runs == [planned[0].runs[0], planned[1].runs[0], planned[0].runs[1]]
+
+  def test_arguments_of_the_sweeps_on_cifar10(self):
+    fewer = plan.plan(shipped.load("alpha_cifar10", "0.1,0.4/0.2"))
+    assert len(fewer) == 1 + 3 * 2
+    assert {run.noise.rate for cell in fewer for run in cell.runs} == {0.2}
+    assert len(plan.plan(shipped.load("alpha_cifar10", "0.1"))) == 4 * (1 + 3)
+    run = plan.plan(shipped.load("human_cifar10", "800"))[3].runs[0]
+    assert (run.train.num_steps, run.optim.boundaries) == (800, (400, 600))
+    assert run.teacher.train.num_steps == 100
+    for name, argument in (("alpha_cifar10", "0.1,x"), ("human_cifar10", "0")):
+      with pytest.raises(UserError, match=f"{name}:{argument}: must be "):
+        shipped.load(name, argument)
+
 
 class TestShardOf:
   @pytest.mark.parametrize(

@@ -13,20 +13,25 @@ import ml_collections
 
 from lsjax import shipped
 from lsjax.sweeps import cells
+from lsjax.validation import UserError
 
 ALPHAS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 RATES = "0.0,0.2,0.4,0.6"
 
 
 def get_config(points: str = ALPHAS) -> ml_collections.ConfigDict:
-  alphas, _, rates = points.partition("/")
-  strengths = tuple(float(alpha) for alpha in alphas.split(","))
+  strengths, _, rates = points.partition("/")
+  try:
+    alphas, of_noise = (
+      tuple(float(x) for x in text.split(",")) for text in (strengths, rates or RATES)
+    )
+  except ValueError:
+    why = "must be strengths and, behind a slash, noise rates, such as 0.1,0.4/0.2"
+    raise UserError(f"alpha_cifar10:{points}: {why}") from None
   config = ml_collections.ConfigDict()
   config.label = "CIFAR-10"
   config.base = shipped.load("cifar_noisy", "cross_entropy")
   config.base.data.name = "cifar10"
   config.seeds = 5
-  config.cells = cells.union(
-    cells.curves(strengths, rates=tuple(float(rate) for rate in (rates or RATES).split(","))),
-  )
+  config.cells = cells.union(cells.curves(alphas, of_noise))
   return config

@@ -13,6 +13,7 @@ import ml_collections
 
 from lsjax import shipped
 from lsjax.sweeps import cells
+from lsjax.validation import UserError
 
 NOISES = {
   name: {"noise.kind": "given", "noise.rate": 0.0, "noise.labels": name}
@@ -21,6 +22,8 @@ NOISES = {
 
 
 def get_config(num_steps: str = "64000") -> ml_collections.ConfigDict:
+  if not (num_steps.isascii() and num_steps.isdecimal() and int(num_steps) > 0):
+    raise UserError(f"human_cifar10:{num_steps}: must be a number of steps above 0")
   steps = int(num_steps)
   methods = {
     "CE": cells.method("CE"),
