@@ -1,171 +1,179 @@
-"""Everything that this project measures on one GPU, within a budget of minutes.
+"""Everything that this project measures on one GPU, in the minutes that there are.
 
-    python -m benchmarks.gpu --out=results/gpu/h100 --images=cifar10.npz
+    python -m benchmarks.gpu --out=results/gpu/h100_all --images=cifar10.npz --minutes=25
+    python -m benchmarks.gpu --out=/tmp/rehearsal --rehearse   # all of it, tiny, on a CPU
 
-The programs are first compiled by several processes at once, into JAX's compilation cache and
-PyTorch's; a first short sweep on the images shows that training works from end to end. Then the
-benchmarks run one after another: step speed beside PyTorch, CUDA graphs, packing, floors. Each
-writes its JSON under --out, so that a killed run leaves what it had finished. The programs are
-chosen by autotuning while other processes use the GPU, which may cost some of their speed. On one
-H100 with 16 CPU cores, 150 seconds were too few to compile the packings and PyTorch's models.
+The items are: step speed beside PyTorch, packings, table A (with tables D and E), accuracy against
+alpha, students (table C), labels of people, then a profile and table A of ResNet-56. Each may take
+a share of the minutes that are left, and is stopped in time. The same command goes on where the
+last one stopped, on another machine of the same kind too: all that it needs is under --out. Results
+are written there after each row and each run. Its directory work/ holds runs with their checkpoints
+and compiled programs, and does not belong in a repository.
+
+First the programs are compiled by as many processes as there are cores, which would otherwise take
+most of the time. The fastest packing of item 2 trains the runs of all sweeps. Table A has the
+recipe's 64,000 steps, seed by seed, because after 14,400 steps a network has hardly memorised wrong
+labels (results/gpu/h100) and a shorter table A says nothing about the paper's. The other sweeps
+have --short_steps, which their labels say. Nothing is fetched: the images come from an .npz file
+with train_images, train_labels, test_images, test_labels and the label sets of CIFAR-10N.
 """
 
 import argparse
-import collections
-import gzip
-import json
 import os
 import pathlib
-import subprocess
+import shlex
 import sys
-import time
+import typing
+
+import numpy as np
+
+from benchmarks import gpu_items, gpu_session, run_all
+from benchmarks.gpu_sweeps import CACHE, IMAGES, Settings
+from lsjax import files
 
 ROOT = pathlib.Path(__file__).parent.parent
-GRAPHS = "--xla_gpu_enable_command_buffer="
-WITH_WHILE = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,COLLECTIVES,CONDITIONAL,WHILE"
-
-STEP = ("benchmarks.step_time", "--models=resnet32", "--scans=1,100,400")
-PACKING = ("benchmarks.packing", "--models=resnet32")
-WIDE = r"(sequential x 1|vmap x (2|4|8)|grouped.* x 4|im2col x 4)$"
-PEERS = (
-  r"eager channels_last|reduce-overhead channels_last|max-autotune channels_last bf|lsjax scan"
-)
-
-# The name of a benchmark's JSON, its command, and XLA's flags.
-MEASURED: dict[str, tuple[tuple[str, ...], str]] = {
-  "step_time": (STEP, ""),
-  "packing_bfloat16": ((*PACKING, "--dtype=bfloat16", f"--only={WIDE}"), ""),
-  "packing_float32": ((*PACKING, "--only=(sequential x 1|vmap x 4)$"), ""),
-  "step_time_no_graphs": ((*STEP, "--only=bfloat16 (plain|scan of 100)"), GRAPHS),
-  "step_time_while_graphs": ((*STEP, "--only=bfloat16 scan of 100"), GRAPHS + WITH_WHILE),
-  "peer_torch": (("benchmarks.peer_torch", "--steps=200", f"--only={PEERS}"), ""),
-  "floor_bfloat16": (("benchmarks.floor", "--models=resnet32", "--dtype=bfloat16"), ""),
-}
-# What each process of the first phase compiles: a name above, and rows of it.
-COMPILED = (
-  ("step_time", "float32"),
-  ("step_time", "bfloat16"),
-  ("packing_bfloat16", r"(sequential x 1|vmap x 2|grouped.* x 4)$"),
-  ("packing_bfloat16", r"(vmap x (4|8)|im2col x 4)$"),
-  ("packing_float32", ""),
-  ("step_time_no_graphs", ""),
-  ("step_time_while_graphs", ""),
-  ("peer_torch", "PyTorch .*(eager|reduce-overhead)"),
-  ("peer_torch", "PyTorch .*max-autotune.* bf"),
-  ("floor_bfloat16", ""),
-)
+LABEL_SETS = ("aggre_label", "random_label1", "worse_label")
+# Examples of a rehearsal, to train on and to test on.
+TINY = (200, 80)
 
 
-def sweep_command(images: str, workdir: pathlib.Path, num_steps: int) -> list[str]:
-  """Returns the command that trains two runs of table A for a few steps."""
-  settings = {"train.num_steps": num_steps, "train.eval_every": num_steps // 2}
-  base = {"data.name": "npz", "data.path": images, "model.dtype": "bfloat16", **settings}
-  return [
-    *(sys.executable, "-m", "lsjax.sweep", f"--workdir={workdir}"),
-    "--config=configs/sweeps/table_a_cifar10.py:resnet32",
-    "--config.seeds=1",
-    *(f"--config.base.{name}={value}" for name, value in base.items()),
-    *("--config.base.optim.boundaries=(200,300)", "--config.base.data.validation_examples=5000"),
-  ]
+def fail(why: str) -> typing.NoReturn:
+  """Ends the process with one line and status 2."""
+  print(f"benchmarks.gpu: {why}", file=sys.stderr)
+  sys.exit(2)
 
 
-def start(command: list[str], log: pathlib.Path, flags: str = "") -> subprocess.Popen[bytes]:
-  """Starts a process whose output goes to a file."""
-  environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-  if flags:
-    environment["XLA_FLAGS"] = flags
-  with log.open("ab") as f:
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=f, stderr=f)
+def synthetic() -> dict[str, np.ndarray]:
+  """Returns images whose brightness tells their class, in the form of the file of CIFAR-10."""
+  rng = np.random.default_rng(0)
+  arrays: dict[str, np.ndarray] = {}
+  for split, count in zip(("train", "test"), TINY, strict=True):
+    labels = np.arange(count, dtype=np.uint8) % 10
+    noise = rng.integers(0, 30, (count, 32, 32, 3), dtype=np.uint8)
+    arrays[f"{split}_images"] = noise + (labels * 22)[:, None, None, None]
+    arrays[f"{split}_labels"] = labels
+  for name in LABEL_SETS:
+    wrong = rng.random(TINY[0]) < 0.2
+    arrays[name] = np.where(wrong, rng.integers(0, 10, TINY[0]), arrays["train_labels"]).astype(
+      "u1"
+    )
+  return arrays
 
 
-def benchmark(name: str, *more: str) -> tuple[list[str], str]:
-  """Returns the command of a benchmark and XLA's flags for it."""
-  command, flags = MEASURED[name]
-  return [sys.executable, "-m", *command, *more], flags
+def place_images(images: str, work: pathlib.Path, *, rehearse: bool) -> None:
+  """Puts the images, or those of a rehearsal, where the sweeps look for them."""
+  place = work / IMAGES
+  if rehearse and place.exists():
+    return
+  if rehearse:
+    arrays = synthetic()
+    if images:
+      with np.load(images) as found:
+        arrays = {k: v[: TINY[k.startswith("test_")]] for k, v in found.items()}
+    with files.replacing(place) as f:
+      np.savez(f, allow_pickle=False, **arrays)
+    return
+  place.unlink(missing_ok=True)
+  place.symlink_to(pathlib.Path(images).resolve())
 
 
-def wait(processes: dict[str, "subprocess.Popen[bytes]"], until: float) -> None:
-  """Waits for processes until a time, kills those that have not ended, and says how each ended."""
-  begin = time.monotonic()
-  left = dict(processes)
-  while left and time.monotonic() < until:
-    for name, process in list(left.items()):
-      if process.poll() is not None:
-        print(
-          f"  {name}: status {process.returncode}, {time.monotonic() - begin:.0f} s", flush=True
-        )
-        del left[name]
-    time.sleep(0.2)
-  for name, process in left.items():
-    process.kill()
-    process.wait()
-    print(f"  {name}: killed after {time.monotonic() - begin:.0f} s", flush=True)
+def check_images(path: str) -> None:
+  """Ends the process in one line unless a file has what the sweeps need."""
+  try:
+    with np.load(path) as found:
+      names = set(found.files)
+  except (OSError, ValueError) as error:
+    fail(f"--images={path}: cannot be read as an .npz file ({error})")
+  needed = {"train_images", "train_labels", "test_images", "test_labels", *LABEL_SETS}
+  if needed - names:
+    fail(f"--images={path}: has no {', '.join(sorted(needed - names))}")
 
 
-def write_kernels(trace: pathlib.Path, out: pathlib.Path) -> None:
-  """Writes the total time of each GPU kernel in a trace, the longest first."""
-  seconds: collections.Counter[str] = collections.Counter()
-  calls: collections.Counter[str] = collections.Counter()
-  for path in trace.rglob("*.trace.json.gz"):
-    with gzip.open(path) as f:
-      events = json.load(f)["traceEvents"]
-    names = {e["pid"]: e["args"]["name"] for e in events if e.get("name") == "process_name"}
-    threads = {
-      (e["pid"], e["tid"]): e["args"]["name"] for e in events if e.get("name") == "thread_name"
-    }
-    for e in events:
-      on_gpu = "GPU" in names.get(e.get("pid"), "")
-      if e.get("ph") == "X" and on_gpu and "Stream" in threads.get((e["pid"], e["tid"]), ""):
-        seconds[e["name"]] += e["dur"] / 1e6
-        calls[e["name"]] += 1
-  total = sum(seconds.values()) or 1.0
-  print(f"{total:.3f} s in {sum(calls.values())} kernels of {len(calls)} names", flush=True)
-  rows = [
-    {"kernel": name, "share": s / total, "seconds": s, "calls": calls[name]}
-    for name, s in seconds.most_common()
-  ]
-  for name, s in seconds.most_common(25):
-    print(f"  {s / total:7.2%} {calls[name]:7d} {name[:110]}", flush=True)
-  out.write_text(json.dumps({"seconds": total, "kernels": rows}, indent=1))
+def environment(work: pathlib.Path) -> dict[str, str]:
+  """Returns the environment of the commands, with caches under --out so that they come along."""
+  cache = work / CACHE
+  return os.environ | {
+    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    "PYTHONUNBUFFERED": "1",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes that compile share the memory
+    "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+    "TORCHINDUCTOR_CACHE_DIR": str(cache / "torch"),
+    "TRITON_CACHE_DIR": str(cache / "triton"),
+  }
+
+
+def mib(path: pathlib.Path, pattern: str = "**/*") -> float:
+  """Returns the size in MiB of the files below a directory."""
+  found = (p for p in path.glob(pattern) if p.is_file() and not p.is_symlink())
+  return sum(p.stat().st_size for p in found) / 2**20
+
+
+def summary(builder: gpu_items.Builder, session: gpu_session.Session, argv: list[str]) -> str:
+  """Returns the table of items, what to run next, and how large everything is."""
+  best = builder.packing(len(builder.runs("table_a")))
+  items = [item for item in builder.items() if item.steps]
+  rows = gpu_session.table(items, session.steps, best[1] if best else None)
+  open_items = [row for row in rows[-7:] if not row[1].startswith("finished")]
+  command = shlex.join(["python", "-m", "benchmarks.gpu", *argv])
+  work, out = builder.work, builder.out
+  saved = mib(work, "*/*/checkpoints/**/*")
+  return "\n".join(
+    [
+      run_all.plain([gpu_session.HEADER, *rows]),
+      "packing: " + (f"{best[0]}, {best[1]:.0f} run-steps/s" if best else "not measured yet"),
+      f"sizes: results {mib(out) - mib(work):.1f} MiB; {work} {mib(work):.0f} MiB, of which "
+      f"checkpoints {saved:.0f} MiB and compiled programs {mib(work / CACHE):.0f} MiB",
+      f"next: {command}  # goes on with {open_items[0][0]!r}"
+      if open_items
+      else "next: nothing, all is finished",
+    ]
+  )
 
 
 def main() -> None:
-  """Runs both phases."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--out", required=True, type=pathlib.Path)
-  parser.add_argument("--images", help="npz file with the images of the first sweep")
-  parser.add_argument("--compile_seconds", type=float, default=300)
-  parser.add_argument("--seconds", type=float, default=900, help="of both phases together")
-  parser.add_argument("--profile_seconds", type=float, default=60, help="0 for no profile")
-  parser.add_argument("--repetitions", type=int, default=5)
+  """Runs the command."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--out", required=True, type=pathlib.Path, help="results/gpu/<card>")
+  parser.add_argument("--images", default="", help="npz file; needed unless --rehearse")
+  parser.add_argument("--minutes", type=float, default=25.0, help="of this call")
+  parser.add_argument("--label", default="CIFAR-10 (JPEG q75)", help="of the images, in reports")
+  parser.add_argument("--steps", type=int, default=64_000, help="of a run of table A")
+  parser.add_argument("--short_steps", type=int, default=16_000, help="of runs of other sweeps")
+  parser.add_argument("--rehearse", action="store_true", help="everything, at a tiny size")
   args = parser.parse_args()
-  begin = time.monotonic()
-  logs = args.out / "logs"
-  logs.mkdir(parents=True, exist_ok=True)
-
-  processes = {}
+  for name in ("steps", "short_steps"):
+    if getattr(args, name) < 8:
+      parser.error(f"--{name}={getattr(args, name)}: must be at least 8")
+  if not args.minutes > 0:
+    parser.error(f"--minutes={args.minutes}: must be above 0")
   if args.images:
-    command = sweep_command(args.images, args.out / "first_sweep", 400)
-    processes["first sweep"] = start(command, logs / "first_sweep.txt")
-  for i, (name, only) in enumerate(COMPILED):
-    more = ("--repetitions=1", *((f"--only={only}",) if only else ()))
-    command, flags = benchmark(name, *more)
-    processes[f"{name} {only}"] = start(command, logs / f"compile_{i}.txt", flags)
-  print("compiling:", flush=True)
-  wait(processes, begin + args.compile_seconds)
-
-  for name in MEASURED:
-    out = args.out / f"{name}.json"
-    command, flags = benchmark(name, f"--out={out}", f"--repetitions={args.repetitions}")
-    log = logs / f"{name}.txt"
-    wait({name: start(command, log, flags)}, begin + args.seconds)
-    print(log.read_text(errors="replace")[-3000:], flush=True)
-  if args.images and args.profile_seconds:
-    trace = args.out / "trace"
-    command = [*sweep_command(args.images, args.out / "profiled", 400), f"--profile={trace}"]
-    until = time.monotonic() + args.profile_seconds
-    wait({"profile": start(command, logs / "profile.txt")}, until)
-    write_kernels(trace, args.out / "kernels.json")
+    check_images(args.images)
+  elif not args.rehearse:
+    parser.error("--images is missing: an .npz file")
+  settings = Settings(args.label, args.steps, args.short_steps, rehearse=False)
+  if args.rehearse:
+    settings = Settings("rehearsal", 8, 8, rehearse=True)
+  out = args.out.absolute()
+  builder = gpu_items.Builder(out, settings)
+  with gpu_session.stop_signals() as stop:
+    seconds = 60 * args.minutes
+    session = gpu_session.Session(out, builder.work, seconds, environment(builder.work), stop)
+    noted = session.state.setdefault("settings", vars(settings))
+    for name, value in vars(settings).items():
+      if noted[name] != value:
+        fail(f"--out={args.out}: {name} was {noted[name]!r} there and is {value!r} now")
+    builder.work.mkdir(parents=True, exist_ok=True)
+    place_images(args.images, builder.work, rehearse=args.rehearse)
+    session.write()
+    status = 0
+    try:
+      session.run(builder.items)
+    except gpu_session.Stopped as stopped:
+      status = 128 + stopped.signum
+    print(summary(builder, session, sys.argv[1:]))
+  sys.exit(status)
 
 
 if __name__ == "__main__":

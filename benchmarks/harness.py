@@ -11,13 +11,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 
 from lsjax import files
 from lsjax.runs import environment as environment_lib
+
+# What rows of one results file have in common.
+_SAME = ("device", "backend", "xla_flags", "jax", "jaxlib")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,14 @@ class Row:
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Failure:
+  """A row that could not be measured, and why."""
+
+  name: str
+  why: str
+
+
 @dataclasses.dataclass
 class Timing:
   """The repetitions of a call.
@@ -136,6 +147,53 @@ def chosen(names: Sequence[str], only: str) -> list[str]:
   return [name for name in names if re.search(only, name)]
 
 
+def compare(
+  makers: Mapping[str, Callable[[], Callable[[], Any]]],
+  work: Mapping[str, float],
+  args: argparse.Namespace,
+  *,
+  unit: str,
+  details: Mapping[str, dict[str, Any]] | None = None,
+) -> Iterator["Row | Failure"]:
+  """Times calls one after another, each in turn with the first one; yields a row as soon as it can.
+
+  A call that does not fit into the device's memory, or that the backend cannot compile, becomes a
+  failure, and the next one is tried.
+
+  Args:
+    makers: functions that make the calls, by the names of their rows.
+    work: the work of each call, in the unit without "/s".
+    args: the parsed flags; rows that were measured before (`args.measured`) are left out.
+    unit: the unit of the values.
+    details: other facts of each row.
+  """
+  names = [*makers]
+  left = [name for name in names if name not in args.measured]
+  if not left:
+    return
+  reference = makers[names[0]]()
+  for name in left:
+    try:
+      other = [] if name == names[0] else [makers[name]()]
+      first, *rest = alternate([reference, *other], repetitions=args.repetitions)
+    except jax.errors.JaxRuntimeError as error:
+      if name == names[0]:
+        raise
+      yield Failure(name, str(error).splitlines()[0][:200])
+      continue
+    timing = rest[0] if rest else first
+    values = timing.rates(work[name])
+    yield Row(
+      name=name,
+      unit=unit,
+      values=values,
+      ratios=ratios(values, first.rates(work[names[0]])),
+      ratio_to=names[0],
+      **timing.memory,
+      details=dict((details or {}).get(name, {})),
+    )
+
+
 def ratios(values: Sequence[float], reference: Sequence[float]) -> list[float]:
   """Returns the ratio of value to reference in each round."""
   return [a / b for a, b in zip(values, reference, strict=True)]
@@ -169,34 +227,72 @@ def peak_device_mib() -> float | None:
 def run(
   name: str,
   doc: str | None,
-  measure: Callable[[argparse.Namespace], Iterator[Row]],
+  measure: Callable[[argparse.Namespace], Iterator[Row | Failure]],
   *,
   repetitions: int = 5,
   arguments: Callable[[argparse.ArgumentParser], Any] | None = None,
 ) -> None:
-  """Runs the command of a benchmark: prints each row when it is measured, then writes them as JSON.
+  """Runs the command of a benchmark: prints each row when it is measured and writes all as JSON.
+
+  The file is written anew after each row, so that a kill leaves the rows before it.
 
   Args:
     name: the benchmark's name.
     doc: the docstring of the benchmark's module, for --help.
-    measure: a function that takes the parsed flags and yields rows.
+    measure: a function that takes the parsed flags, among them `measured`, the names of the rows
+      that it may leave out, and yields rows.
     repetitions: the default of --repetitions.
     arguments: a function that adds the benchmark's own flags to the parser.
   """
   parser = argparse.ArgumentParser(description=doc)
   parser.add_argument("--out", help="JSON file to write")
+  parser.add_argument("--resume", action="store_true", help="keep the rows that --out has")
   parser.add_argument("--repetitions", type=int, default=repetitions)
   parser.add_argument("--only", default="", help="regular expression of the rows to measure")
   if arguments is not None:
     arguments(parser)
   args = parser.parse_args()
-  rows = []
+  if args.resume and not args.out:
+    parser.error("--resume: needs --out")
+  result: dict[str, Any] = {"benchmark": name, "environment": environment(), "rows": []}
+  if args.resume and os.path.exists(args.out):
+    result = resumed(args.out, result)
+  args.measured = {row["name"] for row in result["rows"]} | {*result.get("failed", {})}
   for row in measure(args):
-    rows.append(row.to_json())
-    print(line(rows[-1]), flush=True)
-  if args.out:
-    result = {"benchmark": name, "environment": environment(), "rows": rows}
-    files.write_json(args.out, result)
+    if isinstance(row, Failure):
+      result.setdefault("failed", {})[row.name] = row.why
+      print(f"{row.name:44} not measured: {row.why}", flush=True)
+    else:
+      others = [r for r in result["rows"] if r["name"] != row.name]
+      result["rows"] = [*others, row.to_json()]
+      print(line(result["rows"][-1]), flush=True)
+    if args.out:
+      files.write_json(args.out, result)
+
+
+def resumed(where: str, begun: dict[str, Any]) -> dict[str, Any]:
+  """Returns the results in a file to add rows to, if speeds of this process belong beside them.
+
+  That is so on the same device with the same JAX and flags; what else differs is noted beside what
+  is there.
+
+  Args:
+    where: the results file.
+    begun: the results of this process, without rows.
+
+  Raises:
+    SystemExit: with one line on stderr and status 2, if they do not belong there.
+  """
+  before: dict[str, Any] = files.read_json(where)
+  noted = before["environment"]
+  for key, value in begun["environment"].items():
+    was = noted.get(key)
+    if key in _SAME and was != value:
+      print(f"{where}: {key} was {was!r} and is {value!r}; choose another --out", file=sys.stderr)
+      sys.exit(2)
+    if str(value) not in str(was).split("; "):
+      noted[key] = f"{was}; {value}"
+  return before
 
 
 def line(row: dict[str, Any]) -> str:

@@ -2,23 +2,22 @@
 
     python -m benchmarks.packing --out=results/benchmarks/packing.json
 
-The unit is training steps of a run per second, at batch size 128. The packings are one run after
-another and vmap; for convolutions also vmap with JAX's own convolution, which becomes a grouped
-one, and with every convolution as a matrix product, which becomes a batched product. Images are
-random, because the speed does not depend on them. `devices.packed_layout` chooses the fastest
-packing. About six minutes on 2 cores.
+The unit is training steps of a run per second, at batch size 128. The packings are those of
+`lsjax.sweep --packing`: one run after another and vmap; for convolutions also vmap with JAX's own
+convolution, which becomes a grouped one, and with every convolution as a matrix product (im2col),
+which becomes a batched product. Images are random, because the speed does not depend on them.
+`devices.packed_layout` has the fastest packing of a backend. About ten minutes on 2 cores.
 """
 
 import argparse
+import functools
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
 from benchmarks import harness, step_time
 from lsjax import models
-from lsjax.models import cpu_conv
 from lsjax.training import devices
 
 WIDTHS = (
@@ -28,50 +27,36 @@ WIDTHS = (
 )
 
 
-def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
-  """Times the packings of each model in turn."""
+def measure(args: argparse.Namespace) -> Iterator[harness.Row | harness.Failure]:
+  """Times the packings of each model, each in turn with a single run."""
   on = tuple(devices.choose(1))
   for name in args.models.split(","):
     convolutional = name in models.CONVOLUTIONAL
-    steps = devices.steps_per_call(convolutional)
-    packings: dict[str, tuple[str, Any]] = {
-      "sequential": ("sequential", None),
-      "vmap": ("vmap", None),
-    }
-    if convolutional:
-      packings |= {
-        "vmap, grouped convolutions": ("vmap", jax.lax.conv_general_dilated),
-        "vmap, im2col": ("vmap", cpu_conv.im2col_conv_general_dilated),
-      }
+    steps = args.steps or devices.steps_per_call(convolutional)
     kinds = {
       f"{name} {args.dtype} {packing} x {width}": (packing, width)
-      for packing, width in itertools.product(packings, WIDTHS[name])
-      if width > 1 or packing == "sequential"  # a single run is the same program either way
+      for packing, width in itertools.product(devices.PACKINGS, WIDTHS[name])
+      if (width > 1 or packing == "sequential")  # a single run is the same program either way
+      and (convolutional or packing not in models.PACKED_CONVOLUTIONS)
     }
     names = harness.chosen([*kinds], args.only)
-    calls = []
-    for packing, width in map(kinds.__getitem__, names):
-      how, convolution = packings[packing]
-      layout = devices.Layout(on, width=width, packing=how)  # type: ignore[arg-type]
-      calls.append(
-        step_time.make_call(name, steps, dtype=args.dtype, layout=layout, convolution=convolution)
-      )
-    timings = harness.alternate(calls, repetitions=args.repetitions)
-    rates = [timing.rates(kinds[row][1] * steps) for row, timing in zip(names, timings)]
-    for row, rate, timing in zip(names, rates, timings):
-      yield harness.Row(
-        name=row,
-        unit="run-steps/s",
-        values=rate,
-        ratios=harness.ratios(rate, rates[0]),
-        ratio_to=names[0].removeprefix(f"{name} "),
-        **timing.memory,
-      )
+    layouts = {row: devices.Layout(on, width=kinds[row][1], packing=kinds[row][0]) for row in names}
+    yield from harness.compare(
+      {
+        row: functools.partial(step_time.make_call, name, steps, dtype=args.dtype, layout=layout)
+        for row, layout in layouts.items()
+      },
+      {row: layout.width * steps for row, layout in layouts.items()},
+      args,
+      unit="run-steps/s",
+      details={row: {"packing": ":".join(map(str, kinds[row]))} for row in names},
+    )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the benchmark's own flags."""
   parser.add_argument("--models", default=",".join(WIDTHS))
+  parser.add_argument("--steps", type=int, default=0, help="of a call; 0: as many as in training")
   parser.add_argument("--dtype", default="float32", help="the type of the activations")
 
 

@@ -9,9 +9,9 @@ rows to measure.
 """
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -49,7 +49,6 @@ def make_call(
   layout: devices.Layout | None = None,
   num_classes: int = 10,
   loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
-  convolution: Callable[..., Any] | None = None,
 ) -> Callable[[], None]:
   """Makes a function that trains every run of a layout on random images and waits for the end.
 
@@ -61,12 +60,11 @@ def make_call(
     layout: the layout of the runs; by default a single run on the first device.
     num_classes: the number of classes L.
     loss: the loss of every run.
-    convolution: the convolution of `models.Network`; by default the network's own.
   """
   shape = SHAPES[name]
   layout = layout or devices.Layout(tuple(devices.choose(1)), shared=True)
   model = make_network(name, num_classes=num_classes, dtype=dtype, axis_name=layout.axis_name)
-  model = model.clone(convolution=convolution)
+  model = model.clone(convolution=models.PACKED_CONVOLUTIONS.get(layout.packing))
   augmented = shape[0] == 32
   data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
   rng = np.random.default_rng(0)
@@ -121,8 +119,8 @@ def time_steps(runs: Sequence[setup.PreparedRun], layout: devices.Layout, num_st
     pack.inputs.close()
 
 
-def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
-  """Times the variants of each model in turn."""
+def measure(args: argparse.Namespace) -> Iterator[harness.Row | harness.Failure]:
+  """Times the variants of each model, each in turn with the first."""
   for name in args.models.split(","):
     scans = [int(n) for n in args.scans.split(",") if n]
     scans = scans or [1, devices.steps_per_call(name in models.CONVOLUTIONAL)]
@@ -136,24 +134,12 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
       continue
     # A repetition has as many steps for each row, so that all wait for the device equally often.
     most = max(kinds[row][1] for row in names)
-    calls = []
+    makers, work = {}, {}
     for row in names:
       dtype, steps = kinds[row]
-      calls.append(make_call(name, steps, dtype=dtype, num_calls=most // steps))
-    timings = harness.alternate(calls, repetitions=args.repetitions)
-    rates = [
-      timing.rates(most // kinds[row][1] * kinds[row][1] * BATCH_SIZE)
-      for row, timing in zip(names, timings)
-    ]
-    for row, rate, timing in zip(names, rates, timings):
-      yield harness.Row(
-        name=row,
-        unit="images/s",
-        values=rate,
-        ratios=harness.ratios(rate, rates[0]),
-        ratio_to=names[0].removeprefix(f"{name} "),
-        **timing.memory,
-      )
+      makers[row] = functools.partial(make_call, name, steps, dtype=dtype, num_calls=most // steps)
+      work[row] = most // steps * steps * BATCH_SIZE
+    yield from harness.compare(makers, work, args, unit="images/s")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,12 +26,18 @@ from absl import flags
 from lsjax import cli, reports
 from lsjax import config as config_lib
 from lsjax.sweeps import estimate, execution, plan, shards
-from lsjax.training import loop
+from lsjax.training import devices, loop
 from lsjax.validation import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("shard", None, "Which part: i/n, or n with the index from the environment.")
 flags.DEFINE_bool("dry_run", False, "Print cells, programs and an estimate of time; write nothing.")
+flags.DEFINE_string(
+  "packing",
+  None,
+  "How a device trains several runs at once, and how many: sequential, vmap, grouped or im2col, a "
+  "colon and a number, such as vmap:4. Default: the fastest that benchmarks/packing.py measured.",
+)
 
 
 def _check_name(name: str) -> None:
@@ -51,6 +57,7 @@ def train_and_report(
   shard: tuple[int, int],
   *,
   on_call: Callable[[int], None] | None = None,
+  packing: tuple[devices.Packing, int] | None = None,
 ) -> str:
   """Trains one shard's part of a sweep, then writes the report if no run is left.
 
@@ -59,7 +66,9 @@ def train_and_report(
   Returns:
     A summary for a terminal.
   """
-  done, left = execution.run_sweep(planned, directory, label, shard, on_call=on_call)
+  done, left = execution.run_sweep(
+    planned, directory, label, shard, on_call=on_call, packing=packing
+  )
   if left or not (directory / "theory.json").exists():
     return f"{done} runs of this shard are done; {left} of others are not yet"
   return reports.write(directory)
@@ -73,15 +82,16 @@ def main(argv: Sequence[str]) -> None:
   if "://" in (FLAGS.workdir or ""):
     why = "must be on a disk: the processes of a sweep share it by leases, which a bucket has not"
     raise UserError(f"--workdir = {FLAGS.workdir!r}: {why}")
+  packing = None if FLAGS.packing is None else execution.packing_of(FLAGS.packing)
   directory = cli.workdir(f"runs/{cli.config_name()}")
   planned = plan.plan(FLAGS.config)
   shard = shards.shard_of(FLAGS.shard, os.environ)
   with cli.jax_set_up():
     if FLAGS.dry_run:
-      print(estimate.dry_run(planned, directory, shard))
+      print(estimate.dry_run(planned, directory, shard, packing))
       return
     try:
-      print(train_and_report(planned, directory, FLAGS.config.label, shard))
+      print(train_and_report(planned, directory, FLAGS.config.label, shard, packing=packing))
     except loop.Stopped as stopped:
       cli.fail(128 + stopped.signum, f"{stopped}; the same command resumes the sweep")
 

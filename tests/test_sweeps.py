@@ -220,6 +220,24 @@ class TestPlan:
     assert len(plan.plan(config)) >= 8
     assert f"configs/sweeps/{path.name}" in scope["__doc__"]
 
+  def test_the_first_seed_of_all_cells_comes_first(self, tmp_path):
+    planned = plan.plan(make_sweep(EVERYTHING[:2], seeds=2))
+    planned[1] = dataclasses.replace(planned[1], runs=planned[1].runs[:1])
+    runs = [run.config for run in plan.runs_of(planned, tmp_path)]
+    assert runs == [planned[0].runs[0], planned[1].runs[0], planned[0].runs[1]]
+
+  def test_arguments_of_the_sweeps_on_cifar10(self):
+    fewer = plan.plan(shipped.load("alpha_cifar10", "0.1,0.4/0.2"))
+    assert len(fewer) == 1 + 3 * 2
+    assert {run.noise.rate for cell in fewer for run in cell.runs} == {0.2}
+    assert len(plan.plan(shipped.load("alpha_cifar10", "0.1"))) == 4 * (1 + 3)
+    run = plan.plan(shipped.load("human_cifar10", "800"))[3].runs[0]
+    assert (run.train.num_steps, run.optim.boundaries) == (800, (400, 600))
+    assert run.teacher.train.num_steps == 100
+    for name, argument in (("alpha_cifar10", "0.1,x"), ("human_cifar10", "0")):
+      with pytest.raises(UserError, match=f"{name}:{argument}: must be "):
+        shipped.load(name, argument)
+
 
 class TestShardOf:
   @pytest.mark.parametrize(
@@ -320,6 +338,8 @@ class TestPacking:
       ("mlp", "vmap", 2),
       ("mlp", "sequential", 2),
       pytest.param("small_cnn", "sequential", 1, marks=pytest.mark.slow),
+      pytest.param("small_cnn", "grouped", 2, marks=pytest.mark.slow),
+      pytest.param("small_cnn", "im2col", 2, marks=pytest.mark.slow),
     ],
   )
   def test_every_packing_agrees(self, tmp_path, make_config, model, packing, width):
@@ -440,6 +460,33 @@ class TestRedrawnData:
     run = plan.PlannedRun(make_config(), tmp_path)
     widths = [sweep_execution.layout_for(run, count).width for count in (1, 4, 5, 32, 100)]
     assert widths == [1, 1, 2, 8, 8]  # on four devices
+
+  def test_the_packing_of_a_flag_is_used(self, tmp_path, make_config, monkeypatch):
+    run = plan.PlannedRun(make_config(), tmp_path / "run")
+    monkeypatch.setattr(execution, "train_pack", lambda *args, **_: layouts.append(args[2]))
+    layouts = []
+    runner = sweep_execution.Runner([], tqdm(disable=True), packing=("vmap", 3))
+    runner._train_group([run], 0)
+    assert [(layout.packing, layout.width) for layout in layouts] == [("vmap", 3)]
+    many = sweep_execution.layout_for(run, 5, ("sequential", 3))
+    assert (many.packing, many.width) == ("sequential", 2)  # on four devices
+
+  def test_the_kind_of_a_packing_chooses_its_convolution(self, tmp_path, make_config):
+    prepared = setup.prepare(make_config(**{"model.name": "small_cnn"}))
+    on = tuple(devices_lib.choose(1))
+    found = [
+      loop.Pack([prepared], devices_lib.Layout(on, width=2, packing=kind)).model.convolution
+      for kind in devices_lib.PACKINGS
+    ]
+    assert found[:2] == [None, None]
+    assert found[2] is jax.lax.conv_general_dilated
+    assert found[3] not in found[:3]
+
+  @pytest.mark.parametrize("text", ["vmap", "vmap:", "vmap:0", "vmap:1025", "vmap:-1", "gruped:4"])
+  def test_a_packing_that_is_none_is_refused(self, text):
+    assert sweep_execution.packing_of("im2col:16") == ("im2col", 16)
+    with pytest.raises(UserError, match=f"--packing = '{text}': must be sequential or vmap or"):
+      sweep_execution.packing_of(text)
 
   def test_a_pack_of_two_draws_is_refused(self, tmp_path, make_config):
     configs = [make_config(**{"seed.data": seed}) for seed in range(2)]

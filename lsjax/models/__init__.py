@@ -9,6 +9,20 @@ lsjax/sections.py. Flax names parameters after the layers in the order in which 
 so a change to an existing `body` makes old checkpoints unreadable.
 """
 
-from lsjax.models.networks import CONVOLUTIONAL, RESNET_STAGES, InputSpec, Network, create
+from lsjax.models.networks import (
+  CONVOLUTIONAL,
+  PACKED_CONVOLUTIONS,
+  RESNET_STAGES,
+  InputSpec,
+  Network,
+  create,
+)
 
-__all__ = ["CONVOLUTIONAL", "RESNET_STAGES", "InputSpec", "Network", "create"]
+__all__ = [
+  "CONVOLUTIONAL",
+  "PACKED_CONVOLUTIONS",
+  "RESNET_STAGES",
+  "InputSpec",
+  "Network",
+  "create",
+]

@@ -35,6 +35,13 @@ _CONVOLUTIONS = {
   "gpu": gpu_conv.conv_general_dilated,
 }
 
+# The convolutions of runs that are packed in other ways than the backend's fastest. Under vmap over
+# runs, JAX's own becomes a grouped convolution, and a product over patches a batched product.
+PACKED_CONVOLUTIONS: dict[str, Callable[..., Any]] = {
+  "grouped": jax.lax.conv_general_dilated,
+  "im2col": cpu_conv.im2col_conv_general_dilated,
+}
+
 # Output i of a 3 x 3 convolution of stride 2 is then centred on input 2 i, as in the papers and as
 # the shortcut beside it. "SAME" pads an even size at its end alone: the centre is then 2 i + 1.
 _CENTRED = ((1, 1), (1, 1))

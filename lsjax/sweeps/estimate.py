@@ -73,13 +73,19 @@ def time_run(run: setup.PreparedRun, layout: devices.Layout) -> Timing:
   )
 
 
-def dry_run(planned: Sequence[PlannedCell], directory: pathlib.Path, shard: tuple[int, int]) -> str:
+def dry_run(
+  planned: Sequence[PlannedCell],
+  directory: pathlib.Path,
+  shard: tuple[int, int],
+  packing: tuple[devices.Packing, int] | None = None,
+) -> str:
   """Returns what a sweep would do: its cells, its programs, and the time that they would take.
 
   Args:
     planned: all cells of the sweep.
     directory: the sweep's directory; nothing is written to it.
     shard: (index, count) of this process's part.
+    packing: see `execution.layout_for`.
   """
   lines = []
   for cell in planned:
@@ -101,7 +107,7 @@ def dry_run(planned: Sequence[PlannedCell], directory: pathlib.Path, shard: tupl
   for runs in programs.values():
     first = runs[0].config
     alike = collections.Counter(plan.pack_key(run.config) for run in runs)
-    layout = layout_for(runs[0], max(alike.values()))
+    layout = layout_for(runs[0], max(alike.values()), packing)
     ordinary = dataclasses.replace(first, teacher=None, student=None)
     seconds = time_run(setup.prepare(ordinary), layout)
     left = sum(run.steps_left for run in runs) / first.train.num_steps

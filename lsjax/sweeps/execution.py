@@ -21,19 +21,50 @@ from lsjax.sweeps import plan
 from lsjax.sweeps.plan import PlannedCell, PlannedRun
 from lsjax.training import devices, loop, setup
 from lsjax.training.teachers import FrozenTeacher
+from lsjax.validation import UserError
 
+# The most runs of a device at once that can be asked for.
+MOST_AT_ONCE = 1024
 # Seconds between looks at runs that another process is training.
 _PATIENCE = 1.0
 
 
-def layout_for(run: PlannedRun, count: int) -> devices.Layout:
+def packing_of(text: str) -> tuple[devices.Packing, int]:
+  """Returns the kind of packing and the number of runs that a text such as "vmap:4" names.
+
+  Raises:
+    UserError: one line, for a text that names none.
+  """
+  kind, colon, number = text.partition(":")
+  if kind in devices.PACKINGS and colon and number.isascii() and number.isdecimal():
+    width = int(number)
+    if 1 <= width <= MOST_AT_ONCE:
+      return kind, width
+  raise UserError(
+    f"--packing = {text!r}: must be {' or '.join(devices.PACKINGS)}, a colon and the number of "
+    f"runs, 1 to {MOST_AT_ONCE}, such as vmap:4"
+  )
+
+
+def layout_for(
+  run: PlannedRun, count: int, packing: tuple[devices.Packing, int] | None = None
+) -> devices.Layout:
   """Returns the layout of packs of so many runs like this one, on all devices.
 
   Where a device trains its runs one after another, an idle slot costs as much as a run, so that
   there are no more slots than few runs need. A run's numbers do not depend on that.
+
+  Args:
+    run: one of the runs.
+    count: the number of runs.
+    packing: the kind of packing and the number of runs of a device; None for the fastest that was
+      measured for the backend.
   """
-  is_convolutional = run.config.model.name in models.CONVOLUTIONAL
-  layout = devices.packed_layout(devices.choose(0), is_convolutional)
+  if packing is None:
+    is_convolutional = run.config.model.name in models.CONVOLUTIONAL
+    layout = devices.packed_layout(devices.choose(0), is_convolutional)
+  else:
+    layout = devices.Layout(tuple(devices.choose(0)), width=packing[1], packing=packing[0])
   if layout.packing == "sequential":
     needed = -(-count // len(layout.devices))
     layout = dataclasses.replace(layout, width=min(layout.width, needed))
@@ -47,6 +78,7 @@ class Runner:
     stop: the signals received so far; training stops once there is one.
     bar: the progress bar, in steps of all runs together.
     on_call: a function that is called with the number of steps done after each compiled call.
+    packing: see `layout_for`.
   """
 
   def __init__(
@@ -54,8 +86,9 @@ class Runner:
     stop: Sequence[int],
     bar: "tqdm[Any]",
     on_call: Callable[[int], None] | None = None,
+    packing: tuple[devices.Packing, int] | None = None,
   ):
-    self.stop, self.bar, self.on_call = stop, bar, on_call
+    self.stop, self.bar, self.on_call, self.packing = stop, bar, on_call, packing
     self._watch = leases.Watch()
     self._teachers: dict[str, FrozenTeacher] = {}
     self._dataset: tuple[Any, data.Dataset] | None = None
@@ -85,7 +118,7 @@ class Runner:
     Returns:
       False if other processes are training all of them.
     """
-    layout = layout_for(group[0], len(group))
+    layout = layout_for(group[0], len(group), self.packing)
     is_any_free = False
     for i in range(0, len(group), layout.capacity):
       with contextlib.ExitStack() as stack:
@@ -136,6 +169,7 @@ def run_sweep(
   shard: tuple[int, int],
   *,
   on_call: Callable[[int], None] | None = None,
+  packing: tuple[devices.Packing, int] | None = None,
 ) -> tuple[int, int]:
   """Trains one shard's part of a sweep.
 
@@ -147,6 +181,7 @@ def run_sweep(
     label: the name of the data in figures and tables.
     shard: (index, count) of this process's part.
     on_call: a function that is called with the number of steps done after each compiled call.
+    packing: see `layout_for`.
 
   Returns:
     The number of this shard's runs, and the number of runs that other shards still have to do.
@@ -162,7 +197,7 @@ def run_sweep(
   steps = sum(run.steps_left for run in distinct.values() if plan.has_teacher(run))
   bar = tqdm(total=steps, unit="step", unit_scale=True, desc=directory.name, smoothing=0.1)
   with _timed(directory, shard, steps), bar, loop.stop_signals() as stop:
-    runner = Runner(stop, bar, on_call)
+    runner = Runner(stop, bar, on_call, packing)
     runner.train(ordinary)
     runner.train(teachers)
     runner.train([run for run in students if plan.has_teacher(run)])

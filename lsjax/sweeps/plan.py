@@ -3,6 +3,7 @@
 import collections
 import copy
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -119,12 +120,16 @@ def _run(base: Mapping[str, Any], changes: Mapping[str, Any], seed: int) -> conf
 
 
 def runs_of(planned: Iterable[PlannedCell], directory: pathlib.Path) -> list[PlannedRun]:
-  """Returns the distinct runs of all cells, in their order."""
+  """Returns the distinct runs of all cells: the first seed of every cell, then the second one.
+
+  A sweep that is interrupted has thus trained all cells on the same seeds, or nearly.
+  """
   found: dict[str, PlannedRun] = {}
-  for cell in planned:
-    for config in cell.runs:
-      name = config_lib.config_hash(config)
-      found.setdefault(name, PlannedRun(config, directory / name))
+  for of_seed in itertools.zip_longest(*(cell.runs for cell in planned)):
+    for config in of_seed:
+      if config is not None:
+        name = config_lib.config_hash(config)
+        found.setdefault(name, PlannedRun(config, directory / name))
   return list(found.values())
 
 

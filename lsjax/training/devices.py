@@ -19,13 +19,17 @@ Array = jax.Array
 
 AXIS = "devices"
 
-Packing = Literal["vmap", "sequential"]
+Packing = Literal["sequential", "vmap", "grouped", "im2col"]
 # How a device processes its runs: each entry takes a function of one run's arrays and maps it
-# over a leading axis. benchmarks/packing.py measures which one is faster.
+# over a leading axis. The last two are vmap with other convolutions (`models.PACKED_CONVOLUTIONS`).
+# benchmarks/packing.py measures which one is fastest.
 _MAP: dict[Packing, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-  "vmap": jax.vmap,
   "sequential": lambda f: lambda *args: jax.lax.map(lambda a: f(*a), args),
+  "vmap": jax.vmap,
+  "grouped": jax.vmap,
+  "im2col": jax.vmap,
 }
+PACKINGS = tuple(_MAP)
 
 
 def choose(num_devices: int) -> list[jax.Device]:

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lsjax import config as config_lib
-from lsjax import metrics
+from lsjax import metrics, models
 from lsjax.training import devices, distributed, programs, step
 from lsjax.training import inputs as inputs_lib
 from lsjax.training.setup import PreparedRun
@@ -113,7 +113,8 @@ class Pack:
     self.runs, self.layout = runs, layout
     self.config = runs[0].config  # all runs share what is read from it
     self.slots = [*runs, *[runs[-1]] * (layout.capacity - len(runs))]
-    self.model = runs[0].model.clone(axis_name=layout.axis_name)
+    convolution = models.PACKED_CONVOLUTIONS.get(layout.packing)
+    self.model = runs[0].model.clone(axis_name=layout.axis_name, convolution=convolution)
     self.inputs = inputs_lib.create(self.slots, layout, self.model)
     for run, accuracies in zip(runs, self.inputs.teacher_accuracies):
       for teacher, accuracy in zip(run.teachers, accuracies):

@@ -70,14 +70,15 @@ def make_train_call(
     ).reshape(num_steps, parts, batch_size // parts)[:, part]
 
     def body(state: step.TrainState, batch: Array) -> tuple[step.TrainState, None]:
-      batch_images = augmentation.augment(
-        sampling.augment_key(hparams.data_seed, state.step),
-        images[examples[batch]],
-        crop_padding=data.crop_padding,
-        random_flip=data.flip,
-        part=part,
-        parts=parts,
-      )
+      with jax.named_scope("input"):  # benchmarks/step_profile.py finds its operations by it
+        batch_images = augmentation.augment(
+          sampling.augment_key(hparams.data_seed, state.step),
+          images[examples[batch]],
+          crop_padding=data.crop_padding,
+          random_flip=data.flip,
+          part=part,
+          parts=parts,
+        )
       teacher_logits = teacher_fn(teacher, batch_images, batch)
       of_batch = step.Batch(batch_images, labels[batch], teacher_logits, batch)
       return train_step(state, of_batch, hparams), None

@@ -276,10 +276,11 @@ def make_train_step(
     (mean_loss, (logits, batch_stats, memory)), grads = gradient(state.params)
     correct = (logits.argmax(-1) == batch.labels).astype(jnp.float32).mean()
     mean_loss, correct, grads, batch_stats = mean((mean_loss, correct, grads, batch_stats))
-    updates, opt_state = optimizer_lib.transformation(hparams.optim, state.step).update(
-      grads, state.opt_state, state.params
-    )
-    params = jax.tree.map(jnp.add, state.params, updates)
+    with jax.named_scope("optimizer"):
+      updates, opt_state = optimizer_lib.transformation(hparams.optim, state.step).update(
+        grads, state.opt_state, state.params
+      )
+      params = jax.tree.map(jnp.add, state.params, updates)
     parts = 1 if axis_name is None else jax.lax.axis_size(axis_name)
     remembered = _remember(state.memory, batch.examples, memory, axis_name)
     if program.margins:
