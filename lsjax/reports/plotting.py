@@ -62,7 +62,13 @@ class Drawing:
       "pdf": {"CreationDate": None},
       "png": {"Software": None},
     }[suffix]
-    with rc_context({"svg.hashsalt": self.id}):
+    settings = {"figure.autolayout": False, "figure.constrained_layout.use": False}
+    with rc_context({"svg.hashsalt": self.id, **settings}):
+      if self.figure.get_layout_engine() is not None:
+        # The panels are placed once for all files, which takes longer than to draw one.
+        self.figure.set_dpi(DPI)
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine(None)
       self.figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
