@@ -239,10 +239,11 @@ class RunDirectory:
   def log(self, row: dict[str, Any]) -> None:
     """Writes a row of metrics: its step, its split and values."""
     self.rows.append(row)
-    self._rows_digest.update(files.line(row).encode())
+    line = files.line(row)
+    self._rows_digest.update(line.encode())
     if not self.is_writer:
       return
-    self.metrics_file.add(row)
+    self.metrics_file.add(line)
     if self.events is not None:
       self.events.add(row)
 
