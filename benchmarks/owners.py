@@ -42,6 +42,8 @@ OWNERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
   ("evaluation", "lsjax/training/loop.py", ("evaluate",)),
   ("programs (trace, lower, load)", "jax/_src/pjit.py", ("_infer_params", "_resolve_and_lower")),
   ("programs (trace, lower, load)", "jax/_src/interpreters/pxla.py", ("compile",)),
+  ("checkpoints", "lsjax/training/loop.py", ("save",)),
+  ("files", "lsjax/training/loop.py", ("finish",)),
   ("stepping", "lsjax/training/loop.py", ("run", "_dispatch", "_flush", "_report", "advance")),
   ("stepping", "lsjax/training/inputs.py", ("train",)),
   ("data", "lsjax/data/", ()),

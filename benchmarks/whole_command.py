@@ -129,7 +129,9 @@ class Checkout:
     return {name: round(t, 3) for name, t in sorted(parts.items(), key=lambda part: -part[1])}
 
 
-def rows(name: str, command: Command, checkouts: Sequence[Checkout], repetitions: int) -> Iterator[harness.Row]:
+def rows(
+  name: str, command: Command, checkouts: Sequence[Checkout], repetitions: int
+) -> Iterator[harness.Row]:
   """Times a command in each checkout in turn and yields its rows; the last one is the reference."""
   spent = [Spent() for _ in checkouts]
   for i in range(repetitions + 1):

@@ -47,9 +47,11 @@ def test_events_are_those_of_tensorflow(written):
   path, before = written
   version, session, first, second = read(path)  # a row without floats leaves no event
   assert version.file_version == "brain.Event:2"
-  assert session.step == 301 and session.session_log.status == session.session_log.START
+  assert (session.step, session.session_log.status) == (301, session.session_log.START)
   times = [event.wall_time for event in (version, session, first, second)]
-  assert before <= times[0] and times == sorted(times) and times[-1] <= time.time()
+  assert times == sorted(times)
+  assert before <= times[0]
+  assert times[-1] <= time.time()
   assert first.step == 0
   assert {v.tag: v.simple_value for v in first.summary.value} == {
     "batches/loss": 0.5,
@@ -57,8 +59,9 @@ def test_events_are_those_of_tensorflow(written):
   }
   assert second.step == 1 << 40
   values = {v.tag: v.simple_value for v in second.summary.value}
-  assert values["tést/nll"] == math.inf and values["tést/brier"] == -math.inf
-  assert math.isnan(values["tést/ece"]) and len(values) == 3
+  assert (values["tést/nll"], values["tést/brier"]) == (math.inf, -math.inf)
+  assert math.isnan(values["tést/ece"])
+  assert len(values) == 3
 
 
 def test_tensorboard_finds_the_file_by_its_name(written):

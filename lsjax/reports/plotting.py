@@ -62,8 +62,8 @@ class Drawing:
       "pdf": {"CreationDate": None},
       "png": {"Software": None},
     }[suffix]
-    settings = {"figure.autolayout": False, "figure.constrained_layout.use": False}
-    with rc_context({"svg.hashsalt": self.id, **settings}):
+    no_layout = rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False})
+    with rc_context({"svg.hashsalt": self.id}), no_layout:
       if self.figure.get_layout_engine() is not None:
         # The panels are placed once for all files, which takes longer than to draw one.
         self.figure.set_dpi(DPI)

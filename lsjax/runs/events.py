@@ -52,7 +52,7 @@ class EventFile:
       _field(
         _VALUE,
         _field(_TAG, f"{row['split']}/{key}".encode())
-        + struct.pack("<Bf", _SIMPLE_VALUE, ctypes.c_float(value).value)  # one beyond is inf,
+        + struct.pack("<Bf", _SIMPLE_VALUE, ctypes.c_float(value).value),  # one beyond is inf,
       )
       for key, value in row.items()
       if isinstance(value, float)
