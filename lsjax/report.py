@@ -13,12 +13,13 @@ results.json (settings and metrics of every run), tables/*.csv and *.tex, figure
 import argparse
 import sys
 
-from lsjax import extras, reports, terminal
+from lsjax import extras, garbage, reports, terminal
 
 
 def run() -> None:
   """Runs the command with the process's arguments; bad input ends in one line and status 2."""
   terminal.protect()
+  garbage.collect_rarely()
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
