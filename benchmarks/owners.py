@@ -75,7 +75,7 @@ def owner(frame: FrameType | None) -> str:
   return OTHER
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def owner_of(code: CodeType) -> str:
   """Returns the owner of a function; "" if no row of `OWNERS` names it."""
   for found, part, functions in OWNERS:

@@ -201,7 +201,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     "--caches",
     type=pathlib.Path,
-    help="a directory with the caches of an earlier call; there is no first round to fill them then",
+    help="the caches of an earlier call; there is no first round to fill them then",
   )
 
 
