@@ -173,6 +173,6 @@ def compared(sweep: SweepResults) -> dict[str, CellResults]:
   if found:
     return found
   cells = [cell for cell in sweep.listed if (cell.data, cell.model) == sweep.main]
-  noises = [cell.noise for cell in cells]
-  cells = [cell for cell in cells if cell.noise == max(noises, key=noises.count)]
+  (noise, _), *_ = collections.Counter(cell.noise for cell in cells).most_common()
+  cells = [cell for cell in cells if cell.noise == noise]
   return {cell.name: cell for cell in cells[:_MOST_COMPARED]}
