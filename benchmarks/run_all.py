@@ -145,8 +145,8 @@ def parts() -> str:
     for part in (*longest, *sorted(others))
   ]
   return (
-    "\n\nSeconds on the clock / of processors of each part of a whole command, in its last round:\n\n"
-    f"{markdown(header, rows)}"
+    "\n\nSeconds on the clock / of processors of each part of a whole command, in its last "
+    f"round:\n\n{markdown(header, rows)}"
   )
 
 
