@@ -1,12 +1,12 @@
 """The time of a sweep's commands as its cells grow in number: plan, training, resuming, report.
 
     python -m benchmarks.growth --out=results/benchmarks/growth.json
-    python -m benchmarks.growth --sizes=100,1000,10000    # an hour and more on 2 cores
+    python -m benchmarks.growth --sizes=100,1000,10000    # ten thousand too
 
 The cells are runs of two steps on digits. For each number of cells the sweep is planned
 (`--dry_run`), trained, started again when every run is done, and reported again. A row says what
 each further cell costs beyond the number before; its ratio is to the first such cost, which stays
-near 1 where the time is linear. Times are those of processors, user and system. About six minutes
+near 1 where the time is linear. Times are those of processors, user and system. About ten minutes
 on 2 cores.
 """
 
@@ -56,7 +56,7 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
 
 def flags(parser: argparse.ArgumentParser) -> None:
   """Adds the flag of the numbers of cells."""
-  parser.add_argument("--sizes", default="10,100,1000", help="numbers of cells, with commas")
+  parser.add_argument("--sizes", default="100,400,1000", help="numbers of cells, with commas")
 
 
 if __name__ == "__main__":
