@@ -139,11 +139,11 @@ class Checkout:
     with tempfile.TemporaryDirectory() as directory:
       out, start = pathlib.Path(directory) / "owners.json", time.time()
       spent = self.run(command, watch=out)
-      end, watched = time.time(), json.loads(out.read_text())
+      watched = json.loads(out.read_text())
     parts = watched["seconds"]
     parts[owners.START][0] = watched["began"] - start
     parts[owners.EXIT] = [
-      end - watched["ended"],
+      spent[0] - (watched["ended"] - start),
       spent[1] - sum(of_processors for _, of_processors in parts.values()),
     ]
     rounded = {name: [round(t, 2) for t in seconds] for name, seconds in parts.items()}
