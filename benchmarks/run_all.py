@@ -1,6 +1,6 @@
 """Runs every benchmark in a process of its own and prints all rows in a table.
 
-    python benchmarks/run_all.py                          # about half an hour on 2 cores
+    python benchmarks/run_all.py                          # about an hour on 2 cores
     python benchmarks/run_all.py --only=startup,packing
     python benchmarks/run_all.py --only=none              # only the table of earlier results
     python benchmarks/run_all.py --only=none --readme     # and writes it to the pages
@@ -30,6 +30,8 @@ NAMES = (
   "loop_overhead",
   "loss_cost",
   "table_time",
+  "whole_command",
+  "growth",
   "memory",
   "input_pipeline",
   "scaling",
@@ -116,9 +118,36 @@ def missed() -> list[str]:
   return [", ".join(filter(None, c[:5])) for c in all_cells() if "MISSED" in c[4]]
 
 
-def section(rows: list[tuple[str, ...]]) -> str:
-  """Returns a table of rows with their machine, between the marks of a page."""
-  return f"{BEGIN}\nMeasured on {machines()}.\n\n{markdown(HEADER, rows)}\n{END}"
+def section(rows: list[tuple[str, ...]], more: str = "") -> str:
+  """Returns a table of rows with their machine, and more, between the marks of a page."""
+  return f"{BEGIN}\nMeasured on {machines()}.\n\n{markdown(HEADER, rows)}{more}\n{END}"
+
+
+def parts() -> str:
+  """Returns the table of what each part of a whole command takes, empty without results."""
+  found = read("whole_command")
+  watched = {r["name"]: r["details"] for r in found["rows"] if r["details"]} if found else {}
+  commands = [name for name in watched if ", before" not in name]
+  if not commands:
+    return ""
+  before = [name.replace(", clock", ", before, clock") for name in commands]
+  total = {name: sum(spent[0] for spent in watched[name].values()) for name in commands}
+  longest = watched[max(commands, key=lambda name: total[name])]
+  others = {part for details in watched.values() for part in details} - {*longest}
+
+  def seconds(name: str, part: str) -> str:
+    spent = watched.get(name, {}).get(part)
+    return "" if spent is None else f"{spent[0]:.2f} / {spent[1]:.2f}"
+
+  header = ("part", *(n.removesuffix(", clock") for pair in zip(commands, before) for n in pair))
+  rows = [
+    (part, *(seconds(name, part) for pair in zip(commands, before) for name in pair))
+    for part in (*longest, *sorted(others))
+  ]
+  return (
+    "\n\nSeconds on the clock / of processors of each part of a whole command, in its last "
+    f"round:\n\n{markdown(header, rows)}"
+  )
 
 
 def pages() -> dict[pathlib.Path, str]:
@@ -126,7 +155,7 @@ def pages() -> dict[pathlib.Path, str]:
   every = all_cells()
   return {
     ROOT / "docs/benchmarks.md": section([c for c in every if c[4]]),
-    ROOT / "benchmarks/README.md": section(every),
+    ROOT / "benchmarks/README.md": section(every, parts()),
   }
 
 

@@ -7,7 +7,7 @@ They are the same as python -m lsjax.main, lsjax.sweep, lsjax.report and lsjax.a
 import importlib
 import sys
 
-from lsjax import extras, terminal
+from lsjax import extras, garbage, terminal
 
 _COMMANDS = {
   "train": ("lsjax.main", "trains one run, or a teacher and its student"),
@@ -20,6 +20,7 @@ _COMMANDS = {
 def main() -> None:
   """Runs the command that the first argument names."""
   terminal.protect()
+  garbage.collect_rarely()
   arguments = sys.argv[1:]
   if not arguments or arguments[0] in ("-h", "--help", "help"):
     print("usage: lsjax COMMAND [--flag=value ...]\n")

@@ -16,7 +16,7 @@ from types import ModuleType
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lsjax import compiled, extras, files, shipped, terminal
+from lsjax import compiled, extras, files, garbage, shipped, terminal
 from lsjax.validation import UserError, one_line
 
 FLAGS = flags.FLAGS
@@ -104,6 +104,7 @@ def run(
   """
 
   terminal.protect()
+  garbage.collect_rarely()
 
   def guarded(argv: Sequence[str]) -> None:
     try:

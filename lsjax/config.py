@@ -7,6 +7,7 @@ one-line `ConfigError`.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -80,8 +81,17 @@ def in_teacher(error: ConfigError) -> ConfigError:
 
 def to_dict(config: Config) -> dict[str, dict[str, Any]]:
   """Returns the config as nested plain dictionaries (ready for JSON but for tuples)."""
-  nested = dataclasses.asdict(config)
-  return {name: section for name, section in nested.items() if section is not None}
+  return {name: section for name, section in _nested(config).items() if section is not None}
+
+
+def _nested(section: Any) -> dict[str, Any]:
+  """Returns a section's fields as `dataclasses.asdict` does, but without copying what is fixed."""
+  values = vars(section)
+  return {
+    field.name: _nested(value) if dataclasses.is_dataclass(value) else value
+    for field in dataclasses.fields(section)
+    for value in (values[field.name],)
+  }
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def identity(nested: Mapping[str, Any]) -> dict[str, Any]:
   at their defaults. A config of an older version, which lacks both, and the same config of this
   version are thus equal and have one hash.
   """
-  defaults = flatten(to_dict(Config()))
+  defaults = _defaults()
   flat = flatten(nested)
 
   def counts(name: str, value: Any) -> bool:
@@ -115,6 +125,12 @@ def identity(nested: Mapping[str, Any]) -> dict[str, Any]:
     return field not in LATER or value != defaults[field]
 
   return {name: value for name, value in flat.items() if counts(name, value)}
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
+  """Returns the default of every field, flat."""
+  return flatten(to_dict(Config()))
 
 
 def hash_of(nested: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Which extra of the package brings which module, for the message when one is missing."""
 
 _EXTRAS = {
-  "train": ("absl", "etils", "flax", "ml_collections", "orbax", "sklearn", "tensorboardX", "tqdm"),
+  "train": ("absl", "etils", "flax", "ml_collections", "orbax", "sklearn", "tqdm"),
   "data": ("PIL", "array_record", "grain", "requests", "tensorflow_datasets"),
   "tables": ("pandas", "pyarrow"),
   "report": ("matplotlib",),

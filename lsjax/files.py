@@ -128,17 +128,17 @@ class Rows:
     if is_local(where):
       self._file = open(where, "a")  # noqa: SIM115 (closed by `close`)
 
-  def add(self, row: dict[str, Any]) -> None:
-    """Adds a row that other processes can read at once.
+  def add(self, text: str) -> None:
+    """Adds the `line` of a row, which other processes can read at once.
 
     Raises:
       OSError: if the row cannot be written.
     """
     if self._file is None:
-      self._lines.append(line(row))
+      self._lines.append(text)
       self._write_all()
     else:
-      self._file.write(line(row))
+      self._file.write(text)
       self._file.flush()
 
   def sync(self) -> None:

@@ -15,12 +15,13 @@ same tables, and the figures that need no more. Only files are read; JAX is not 
 import argparse
 import sys
 
-from lsjax import extras, reports, terminal
+from lsjax import extras, garbage, reports, terminal
 
 
 def run() -> None:
   """Runs the command with the process's arguments; bad input ends in one line and status 2."""
   terminal.protect()
+  garbage.collect_rarely()
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )

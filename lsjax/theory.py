@@ -238,10 +238,11 @@ def _omega_at_zero(seed: int, dimension: int, num_classes: int) -> tuple[float, 
   inputs = rng.gamma(0.5, size=(50, dimension)) + rng.normal(size=dimension)
   zero = np.zeros((dimension, num_classes))
   random = rng.normal(size=(20, dimension, num_classes))
-  hessian = _hessian(zero, inputs).reshape(zero.size, zero.size)
-  values = _values(np.concatenate([zero[None], random]), inputs)
+  # NumPy around compiled functions: every operation of jax.numpy would be compiled by itself.
+  hessian = np.asarray(_hessian(zero, inputs)).reshape(zero.size, zero.size)
+  values = np.asarray(_values(np.concatenate([zero[None], random]), inputs))
   return (
-    float(jnp.abs(_gradient(zero, inputs)).max()),
+    float(np.abs(_gradient(zero, inputs)).max()),
     float(np.linalg.eigvalsh(hessian).min()),
     float((values[1:] - values[0]).min()),
   )
@@ -250,9 +251,9 @@ def _omega_at_zero(seed: int, dimension: int, num_classes: int) -> tuple[float, 
 def _shrinkage(seed: int, alpha: float) -> tuple[float, float, float]:
   """Returns the ratio, the error and the formula's error of `ShrinkageCheck` for one data set."""
   rng = np.random.default_rng(seed)
-  raw = jnp.asarray(rng.normal(size=(200, 8)) + rng.normal(size=8))
-  targets = jnp.eye(5, dtype=raw.dtype)[rng.integers(0, 5, 200)]
-  ratio, error, formula_error = _shrinkage_of(raw, targets, jnp.asarray(alpha, raw.dtype))
+  raw = rng.normal(size=(200, 8)) + rng.normal(size=8)
+  targets = np.eye(5)[rng.integers(0, 5, 200)]
+  ratio, error, formula_error = _shrinkage_of(raw, targets, np.float64(alpha))
   return float(ratio), float(error), float(formula_error)
 
 

@@ -1,5 +1,6 @@
 """Data sets: the user's npz, small TFDS directories of the real features, what is refused."""
 
+import importlib.util
 import io
 import pathlib
 import shutil
@@ -16,7 +17,7 @@ from sklearn import datasets
 
 from lsjax import config as config_lib
 from lsjax import data
-from lsjax.data import augmentation, streams, tfds
+from lsjax.data import augmentation, sources, streams, tfds
 from lsjax.training import setup
 
 
@@ -234,6 +235,20 @@ def test_every_digit_is_in_one_part():
   every = [image.tobytes() for image in (*digits.train_images, *digits.test_images)]
   scikit = datasets.load_digits().images.astype(np.uint8)
   assert sorted(every) == sorted(image.tobytes() for image in scikit)
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_digits_are_those_of_scikit_learn(is_found, monkeypatch):
+  """Read from its file, and by itself where the file is not found."""
+  sources._digits.cache_clear()
+  if not is_found:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  images, labels = sources._digits()
+  sources._digits.cache_clear()
+  scikit = datasets.load_digits()
+  np.testing.assert_array_equal(images[..., 0], scikit.images)
+  np.testing.assert_array_equal(labels, scikit.target)
+  assert (images.dtype, labels.dtype) == (np.uint8, scikit.target.dtype)
 
 
 def test_moments():

@@ -56,11 +56,11 @@ def test_whole_or_not_at_all(directory):
 def test_rows(directory):
   path = directory / "metrics.jsonl"
   rows = files.Rows(path, [{"step": 1}])
-  rows.add({"step": 2})
+  rows.add(files.line({"step": 2}))
   assert files.read_rows(path) == [{"step": 1}, {"step": 2}]  # before it is closed
   rows.close()
   rows = files.Rows(path, [{"step": 1}])
-  rows.add({"step": 3})
+  rows.add(files.line({"step": 3}))
   rows.close()
   assert files.read_rows(path) == [{"step": 1}, {"step": 3}]
 

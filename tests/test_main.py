@@ -252,12 +252,12 @@ def test_compilation_cache_and_profile(tmp_path):
     ),
     (
       "import lsjax.distillation.stages, lsjax.sweeps.execution",
-      {"matplotlib", "sklearn", "tensorboardX"},
+      {"matplotlib", "sklearn", "tensorboardX", "scipy", "torch"},
     ),
     ("import lsjax.report", {"jax", "sklearn", "matplotlib"}),
     (
       "from lsjax import config, data; data.load(config.Data(name='digits'))",
-      {"orbax", "matplotlib", "tensorboardX"},
+      {"orbax", "matplotlib", "tensorboardX", "sklearn", "scipy"},
     ),
   ],
 )

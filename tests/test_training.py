@@ -1,5 +1,6 @@
 """The loop: resume equals uninterrupted, one device equals four, scan equals plain."""
 
+import dataclasses
 import json
 import signal
 import types
@@ -487,3 +488,39 @@ def test_processes_agree_on_a_stop_once_in_many_steps(make_config, monkeypatch):
   monkeypatch.setattr(distributed, "any_process", any_process)
   loop.Loop(pack, [Rows()], pack.initial_state(), 0).run()
   assert len(questions) == 64 // loop.STOP_POLL_STEPS - 1  # nobody is asked after the last step
+
+
+def test_neighbours_share_a_value_that_is_computed_once():
+  computed = []
+
+  def value(seed, x):
+    jax.debug.callback(lambda s: computed.append(int(s)), seed)
+    return seed * 10 + jnp.arange(2)
+
+  shared = devices_lib.SharedValue(key=lambda seed, x: (seed,), value=value)
+  seeds, x = np.array([0, 0, 3, 3, 0], np.uint32), np.arange(5.0)
+  results = jax.jit(lambda *args: shared.in_turn(lambda _, x, v: x + v, args))(seeds, x)
+  expected = x[:, None] + seeds[:, None] * 10 + np.arange(2)
+  np.testing.assert_array_equal(results, expected)
+  jax.effects_barrier()
+  assert computed == [0, 3, 0]
+
+
+@pytest.mark.parametrize("packing", ["sequential", "vmap"])
+def test_runs_of_a_pack_take_the_examples_of_their_own_seeds(make_config, packing):
+  """Runs that share an order and runs that do not, in one pack, as each run would alone."""
+  runs = []
+  for i, seed in enumerate((1, 1, 2, 1)):
+    run = setup.prepare(make_config(**{"loss.alpha": i / 10}))
+    hparams = run.hparams.replace(data_seed=np.uint32(seed))
+    runs.append(dataclasses.replace(run, hparams=hparams))
+
+  def train(runs):
+    on = tuple(devices_lib.choose(1))
+    pack = loop.Pack(runs, devices_lib.Layout(on, width=len(runs), packing=packing))
+    state, _ = pack.inputs.train(pack.initial_state(), 0, 6)
+    return pack.fetch(state)
+
+  for alone, packed in zip((train([run])[0] for run in runs), train(runs), strict=True):
+    for one, other in zip(jax.tree.leaves(alone.params), jax.tree.leaves(packed.params)):
+      np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)

@@ -1,8 +1,11 @@
 """Data sets by name: `load`, and the two that need no file."""
 
 import dataclasses
+import functools
+import importlib.util
 import math
 import os
+import pathlib
 
 import numpy as np
 
@@ -57,10 +60,7 @@ def digits(seed: int = 0) -> Dataset:
   Args:
     seed: the seed of the split.
   """
-  from sklearn import datasets
-
-  bunch = datasets.load_digits()
-  images, labels = bunch.images.astype(np.uint8)[..., None], bunch.target
+  images, labels = _digits()
   order = np.random.RandomState(seed).permutation(len(images))  # NumPy never changes its numbers
   train, test = order[360:], order[:360]
   return Dataset(
@@ -72,6 +72,23 @@ def digits(seed: int = 0) -> Dataset:
     num_classes=10,
     normalization=moments(images),
   )
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+  """Returns scikit-learn's digits [1797, 8, 8, 1] and their labels."""
+  # The file is read as scikit-learn reads it, but without scikit-learn, whose import takes longer
+  # than a short run trains.
+  found = importlib.util.find_spec("sklearn")
+  if found is not None and found.origin is not None:
+    path = pathlib.Path(found.origin).parent / "datasets/data/digits.csv.gz"
+    if path.exists():
+      rows = np.loadtxt(path, np.uint8, delimiter=",")
+      return rows[:, :-1].reshape(-1, 8, 8, 1), rows[:, -1].astype(np.int64)
+  from sklearn import datasets
+
+  bunch = datasets.load_digits()
+  return bunch.images.astype(np.uint8)[..., None], bunch.target
 
 
 def gaussians(seed: int = 0, *, std: float = 1.0, count: int = 2000) -> Dataset:

@@ -1,6 +1,7 @@
 """Noisy labels: drawn from a transition matrix, or given."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from lsjax import transition
 
 Ids = Sequence[int] | Sequence[str] | np.ndarray
 """Ids of examples, integers or strings such as "train_16399"."""
+# The random numbers of so many bytes of ids are kept; those of larger data would fill the memory.
+_KEPT_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +225,13 @@ def uniform(ids: Ids, *, seed: int, stream: str = "") -> NDArray[np.float64]:
   ids = np.asarray(ids)
   if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iuU"):
     raise ValueError(f"ids must be integers or strings [N], not {ids.dtype} {list(ids.shape)}")
+  if not ids.size or ids.nbytes > _KEPT_BYTES:
+    return _uniform(ids, seed, stream)
+  return _kept_uniform(ids.tobytes(), ids.dtype.str, seed, stream).copy()
+
+
+def _uniform(ids: np.ndarray, seed: int, stream: str) -> NDArray[np.float64]:
+  """Computes the numbers of `uniform` for checked arguments."""
   key, salt = seed.to_bytes(8, "little"), stream.encode("ascii")
   keyed = hashlib.blake2b(key=key, salt=salt, digest_size=8, person=b"lsjax.noise")
   digests = bytearray()
@@ -231,6 +241,12 @@ def uniform(ids: Ids, *, seed: int, stream: str = "") -> NDArray[np.float64]:
     digests += h.digest()
   bits = np.frombuffer(bytes(digests), "<u8") >> np.uint64(11)
   return bits.astype(np.float64) * 2.0**-53
+
+
+@functools.lru_cache(maxsize=8)
+def _kept_uniform(ids: bytes, dtype: str, seed: int, stream: str) -> NDArray[np.float64]:
+  """Returns the numbers of few examples, for which the runs of a sweep ask again and again."""
+  return _uniform(np.frombuffer(ids, dtype), seed, stream)
 
 
 def check_labels(labels: ArrayLike, num_classes: int) -> NDArray[np.int32]:

@@ -62,7 +62,13 @@ class Drawing:
       "pdf": {"CreationDate": None},
       "png": {"Software": None},
     }[suffix]
-    with rc_context({"svg.hashsalt": self.id}):
+    no_layout = rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False})
+    with rc_context({"svg.hashsalt": self.id}), no_layout:
+      if self.figure.get_layout_engine() is not None:
+        # The panels are placed once for all files, which takes longer than to draw one.
+        self.figure.set_dpi(DPI)
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine(None)
       self.figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
@@ -167,6 +173,6 @@ def compared(sweep: SweepResults) -> dict[str, CellResults]:
   if found:
     return found
   cells = [cell for cell in sweep.listed if (cell.data, cell.model) == sweep.main]
-  noises = [cell.noise for cell in cells]
-  cells = [cell for cell in cells if cell.noise == max(noises, key=noises.count)]
+  (noise, _), *_ = collections.Counter(cell.noise for cell in cells).most_common()
+  cells = [cell for cell in cells if cell.noise == noise]
   return {cell.name: cell for cell in cells[:_MOST_COMPARED]}

@@ -9,8 +9,8 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lsjax import files
 from lsjax.methods import PAPER
@@ -19,6 +19,8 @@ from lsjax.reports.cell import CellResults, Moment
 from lsjax.reports.paper import RATE
 from lsjax.reports.statistics import summarise
 from lsjax.validation import UserError
+
+_Value = TypeVar("_Value")
 
 # The place of a run whose directory lies outside the sweep's.
 _NOWHERE = "no directory of this sweep"
@@ -59,7 +61,7 @@ class SweepResults:
   unreadable: Sequence[str] = ()
   sessions: Sequence[Mapping[str, Any]] = ()
 
-  @property
+  @functools.cached_property
   def listed(self) -> list[CellResults]:
     """The cells without those that are only another point of another cell's grid."""
     return [cell for cell in self.cells if not cell.candidate_of]
@@ -67,14 +69,14 @@ class SweepResults:
   @functools.cached_property
   def main(self) -> tuple[str, str]:
     """The names of the data set and the model that most cells have, which the figures show."""
-    kinds = [(cell.data, cell.model) for cell in self.listed]
-    return max(kinds, key=kinds.count)
+    return _most_frequent((cell.data, cell.model) for cell in self.listed)
 
   @functools.cached_property
   def setting(self) -> Mapping[str, Any]:
     """The fields besides method, noise and seeds that most cells of the main data have."""
-    settings = [cell.setting for cell in self.listed if (cell.data, cell.model) == self.main]
-    return max(settings, key=settings.count)
+    return _most_frequent(
+      cell.setting for cell in self.listed if (cell.data, cell.model) == self.main
+    )
 
   @functools.cached_property
   def is_of_paper(self) -> bool:
@@ -157,8 +159,17 @@ class SweepResults:
 
   def grid(self, cell: CellResults) -> list[CellResults]:
     """Returns a cell and the other points of its grid of hyper-parameters, if it has one."""
-    others = [other for other in self.cells if other.candidate_of == cell.name]
+    others = self._candidates.get(cell.name, [])
     return [cell, *others] if others else []
+
+  @functools.cached_property
+  def _candidates(self) -> dict[str, list[CellResults]]:
+    """The cells that are other points of a cell's grid, by the name of that cell."""
+    found: dict[str, list[CellResults]] = collections.defaultdict(list)
+    for cell in self.cells:
+      if cell.candidate_of:
+        found[cell.candidate_of].append(cell)
+    return dict(found)
 
   def tuned(self, cell: CellResults, moment: Moment = "final") -> CellResults | None:
     """Returns the point of a cell's grid with the best accuracy on noisy validation, or None.
@@ -190,6 +201,22 @@ class SweepResults:
       noisy = [cell for cell in cells if cell.noise_kind == "one_sided"]
       planes[name] = (clean, sorted(noisy, key=lambda cell: cell.alpha))
     return planes
+
+
+def _most_frequent(values: Iterable[_Value]) -> _Value:
+  """Returns the value that occurs most often, of several the one that occurs first.
+
+  The time grows with the number of values times that of different ones.
+  """
+  counts: list[tuple[_Value, int]] = []
+  for value in values:
+    for i, (known, count) in enumerate(counts):
+      if known == value:
+        counts[i] = known, count + 1
+        break
+    else:
+      counts.append((value, 1))
+  return max(counts, key=lambda pair: pair[1])[0]
 
 
 def symmetric(rate: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Statistics over seeds: mean, standard deviation and t interval, tests, differences in pairs."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -63,10 +64,10 @@ def p_above(summary: Summary, bound: float) -> float:
     return math.nan
   if summary.sd == 0:
     return 0.5 if summary.mean == bound else float(summary.mean < bound)
-  from scipy import stats  # takes half a second, which a command that trains should not wait for
+  from scipy import special  # scipy.stats gives the same numbers and takes ten times as long
 
   t = (summary.mean - bound) * math.sqrt(summary.n) / summary.sd
-  return float(stats.t.sf(t, summary.n - 1))
+  return float(special.stdtr(summary.n - 1, -t))
 
 
 def two_sided(gap: Summary) -> float:
@@ -123,8 +124,9 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Summary:
   return summarise(list(subtract(a, b).values()))
 
 
+@functools.cache
 def _quantile(n: int) -> float:
   """Returns the quantile of the t distribution that makes the interval of n values."""
-  from scipy import stats
+  from scipy import special
 
-  return float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+  return float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))

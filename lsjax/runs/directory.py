@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from lsjax import config as config_lib
 from lsjax import files, noise
 from lsjax.runs import contents, digests, environment, integrity, outcome, reading
 from lsjax.runs.checkpoints import CheckpointError, Checkpoints
+from lsjax.runs.events import EventFile
 from lsjax.runs.leases import Lease
 from lsjax.runs.reading import WorkdirError
 from lsjax.training import distributed, setup, step
@@ -204,10 +204,6 @@ class RunDirectory:
 
   def _open_logs(self) -> None:
     """Opens metrics.jsonl and the event file; rows after the checkpoint are dropped."""
-    # EventsWriter alone: errors in SummaryWriter's thread would go unnoticed.
-    from tensorboardX import event_file_writer
-    from tensorboardX.proto import event_pb2
-
     path = self.workdir / "metrics.jsonl"
     self.rows: list[dict[str, Any]] = []
     with distributed.failing_together():  # nor does the first process write before all have read
@@ -221,13 +217,10 @@ class RunDirectory:
     if not self.is_writer:
       return
     self.metrics_file = files.Rows(path, self.rows)
-    self.events = None
+    self.events: EventFile | None = None
     if not files.is_local(self.workdir):
       return  # TensorBoard appends to its files, which a bucket does not allow
-    self.events = event_file_writer.EventsWriter(str(self.workdir / "events"))
-    # TensorBoard discards the rows of an earlier process from this step on.
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._add_event(step=self.step + 1, session_log=start)
+    self.events = EventFile(self.workdir, first_step=self.step + 1)
 
   def _check_rows(self, path: os.PathLike[str]) -> None:
     """Raises `WorkdirError` unless the rows up to the checkpoint are those that it counted."""
@@ -243,28 +236,16 @@ class RunDirectory:
     if facts.get("rows_sha256") != self._rows_digest.hexdigest():
       raise WorkdirError(f"{path} is damaged: its rows are not those of step {self.step}")
 
-  def _add_event(self, **content: Any) -> None:
-    from tensorboardX.proto import event_pb2
-
-    assert self.events is not None
-    self.events.write_event(event_pb2.Event(wall_time=time.time(), **content))
-
   def log(self, row: dict[str, Any]) -> None:
     """Writes a row of metrics: its step, its split and values."""
     self.rows.append(row)
-    self._rows_digest.update(files.line(row).encode())
+    line = files.line(row)
+    self._rows_digest.update(line.encode())
     if not self.is_writer:
       return
-    self.metrics_file.add(row)
-    if self.events is None:
-      return
-    from tensorboardX import summary
-
-    for key, value in row.items():
-      if isinstance(value, float):
-        scalar = summary.scalar(f"{row['split']}/{key}", value)
-        self._add_event(step=row["step"], summary=scalar)
-    self.events.flush()
+    self.metrics_file.add(line)
+    if self.events is not None:
+      self.events.add(row)
 
   def save(self, at_step: int, state: step.TrainState) -> None:
     """Writes a checkpoint in the background, unless its step is saved already.

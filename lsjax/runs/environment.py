@@ -20,6 +20,7 @@ from lsjax.training.setup import PreparedRun
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
   """Returns the versions of Python, this package and those that a result may depend on."""
   return {

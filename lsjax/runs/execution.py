@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lsjax import concurrency
 from lsjax import config as config_lib
 from lsjax.runs import directory, environment, leases
 from lsjax.runs.checkpoints import CheckpointError
@@ -120,11 +121,15 @@ def _open(
   on_call: Callable[[int], None] | None,
 ) -> Iterator[tuple[loop.Loop, list[directory.RunDirectory]]]:
   """Opens the directories of a pack's runs and yields the loop that continues them."""
-  directories: list[directory.RunDirectory] = []
+  opened: dict[int, directory.RunDirectory] = {}
+
+  def open_directory(i: int) -> directory.RunDirectory:
+    opened[i] = directory.RunDirectory(pack.runs[i], claimed[i])
+    return opened[i]
+
   is_orderly = False
   try:
-    for run, lease in zip(pack.runs, claimed, strict=True):
-      directories.append(directory.RunDirectory(run, lease))
+    directories = concurrency.each(open_directory, range(len(pack.runs)))
     steps = sorted({d.step for d in directories})
     if len(steps) > 1:
       raise directory.StepsDifferError(f"a pack would continue from steps {steps}")
@@ -141,7 +146,7 @@ def _open(
     pack.inputs.close()
     # After an error, closing would wait for the other processes, of which one may be gone.
     if is_orderly or distributed.process()[1] == 1:
-      for each in directories:
+      for each in opened.values():
         # An error of the block is told, and not what follows from it.
         with contextlib.suppress(*() if is_orderly else (CheckpointError,)):
           each.close()

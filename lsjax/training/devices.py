@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -30,6 +31,37 @@ _MAP: dict[Packing, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
   "im2col": jax.vmap,
 }
 PACKINGS = tuple(_MAP)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedValue:
+  """A value that runs have in common if some of their arrays are equal.
+
+  A device that trains its runs one after another computes it once for neighbours that share it.
+
+  Attributes:
+    key: a function of the arguments of a run that returns the arrays that the value depends on.
+    value: a function of the arguments of a run that computes the value.
+  """
+
+  key: Callable[..., tuple[Array, ...]]
+  value: Callable[..., Any]
+
+  def in_turn(self, f: Callable[..., Any], args: Any) -> Any:
+    """Returns f(*arguments, value) of each run, like `jax.lax.map` over a leading axis of runs."""
+
+    def of_run(kept: Any, given: Any) -> Any:
+      position, own = given
+      key = self.key(*own)
+      is_kept = (position > 0) & jnp.array([jnp.array_equal(*x) for x in zip(key, kept[0])]).all()
+      value = jax.lax.cond(is_kept, lambda: kept[1], lambda: self.value(*own))
+      return (key, value), f(*own, value)
+
+    first = jax.tree.map(lambda x: x[0], args)
+    shape = jax.eval_shape(self.value, *first)
+    nothing = self.key(*first), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+    positions = jnp.arange(len(jax.tree.leaves(args)[0]))
+    return jax.lax.scan(of_run, nothing, (positions, args))[1]
 
 
 def choose(num_devices: int) -> list[jax.Device]:
@@ -123,6 +155,7 @@ class Layout:
     num_args: int,
     split: int = 0,
     donate: int | None = None,
+    shared_value: SharedValue | None = None,
   ) -> Callable[..., Any]:
     """Compiles f(part, *common arguments, *arguments of one run) for all runs at once.
 
@@ -133,6 +166,7 @@ class Layout:
       split: the number of common arguments, the first ones, that have a leading axis of this
         process's devices.
       donate: the index, counted from `part`, of an argument whose memory the result may use.
+      shared_value: what f takes as its last argument, beyond `num_args`; None for no such argument.
 
     Returns:
       A function of the arguments after `part`; it takes the arguments of runs as `place`
@@ -141,7 +175,12 @@ class Layout:
     mapped = self._single if self.width == 1 else _MAP[self.packing]
 
     def on_device(part: Array, *args: Any) -> Any:
-      return mapped(partial(f, part, *args[:common]))(*args[common:])
+      of_run, of_runs = partial(f, part, *args[:common]), args[common:]
+      if shared_value is None:
+        return mapped(of_run)(*of_runs)
+      if self.width > 1 and self.packing == "sequential":
+        return shared_value.in_turn(of_run, of_runs)
+      return mapped(lambda *own: of_run(*own, shared_value.value(*own)))(*of_runs)
 
     axis = None if self.shared else 0
     compiled = jax.pmap(

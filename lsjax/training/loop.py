@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from lsjax import concurrency, metrics, models
 from lsjax import config as config_lib
-from lsjax import metrics, models
 from lsjax.training import devices, distributed, programs, step
 from lsjax.training import inputs as inputs_lib
 from lsjax.training.setup import PreparedRun
@@ -69,7 +69,10 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 class Recorder(Protocol):
-  """What a loop tells about one run while it trains."""
+  """What a loop tells about one run while it trains.
+
+  The recorders of several runs save and finish in several threads at once.
+  """
 
   @property
   def has_ended(self) -> bool:
@@ -242,16 +245,15 @@ class Loop:
   def save(self) -> None:
     """Hands the state of every running run to its recorder."""
     states = self.pack.fetch(self.state)
-    for i, recorder in self.running:
-      recorder.save(self.step, states[i])
+    # The recorders of a pack mostly wait for the disk.
+    concurrency.each(lambda run: run[1].save(self.step, states[run[0]]), self.running)
 
   def finish(self) -> None:
     """Ends the running runs with the diagnostics of their networks."""
     if not self.running:
       return
     arrays = self.pack.inputs.diagnostics(self.state, [i for i, _ in self.running])
-    for i, recorder in self.running:
-      recorder.finish(arrays[i])
+    concurrency.each(lambda run: run[1].finish(arrays[run[0]]), self.running)
 
   def _must_stop(self, before: int) -> bool:
     """Returns whether to stop after a call that began at step `before`, on all processes alike."""

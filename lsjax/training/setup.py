@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import data, estimate, models, noise
+from lsjax import data, models, noise
 from lsjax.config import ConfigError, naming
 from lsjax.data import streams
 from lsjax.training import devices as devices_lib
@@ -205,6 +205,8 @@ def _estimated_transition(
   """
   if config.transition != "estimated" or not teachers:
     return None
+  from lsjax import estimate  # takes a while, which other runs should not wait for
+
   q = np.mean([teacher.probabilities(train.images) for teacher in teachers], axis=0)
   match config.estimator:
     case "anchor":

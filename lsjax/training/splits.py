@@ -1,6 +1,7 @@
 """The splits of a data set in memory: the training set, what is held out of it, the test set."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def make(
     mask = sampling.in_fold(config.seed.data, count, config.data.folds, config.data.fold)
     chosen = np.asarray(mask)
   elif held_out:
-    chosen = np.asarray(sampling.held_out(config.seed.data, count, held_out))
+    chosen = _held_out(config.seed.data, count, held_out)
   parts = {"train": ~chosen, "validation": chosen} if held_out else {"train": ~chosen}
   splits = {}
   for name, where in parts.items():
@@ -70,3 +71,11 @@ def make(
   examples = np.arange(len(test_labels), dtype=np.int32)
   splits["test"] = Split(dataset.test_images, examples, test_labels, test_labels)
   return splits
+
+
+@functools.lru_cache(maxsize=8)
+def _held_out(seed: int, num_examples: int, num_held_out: int) -> np.ndarray:
+  """Returns the mask of `sampling.held_out`, which the runs of a sweep share."""
+  mask = np.asarray(sampling.held_out(seed, num_examples, num_held_out))
+  mask.flags.writeable = False
+  return mask
