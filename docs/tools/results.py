@@ -34,6 +34,8 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "orderings": published.orderings,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# How a heading calls the noise that is said in the statements of a report.
+_NOISES = {"20 % noise": "20 % symmetric noise"}
 _MARKED = re.compile(
   r"(<!-- (results/[\w+]+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
@@ -84,18 +86,22 @@ def side_by_side(reports: list[dict[str, Any]], id: str) -> dict[str, Any]:
     id: "verdicts" for a row per claim, "claims" for a row per statement.
   """
   found: dict[tuple[str, str], list[str]] = {}
+  header = ["claim", "what it says" if id == "verdicts" else "statement"]
   for i, report in enumerate(reports):
     tables = [verdicts(report), *report["tables"]]
     (one,) = [t for t in tables if t["id"] == id]
     at, claim = one["header"].index("final step"), ""
+    first = report["claims"][0]["settings"]["final step"]["tests"][0]["what"]
+    noise = first.rpartition(", ")[2]  # of the column, and no part of its statements
+    header.append(f"{report['label']}, {_NOISES.get(noise, noise)}")
     for row in one["rows"]:
       claim = row[0] or claim
-      cells = found.setdefault((claim, row[1]), ["-"] * len(reports))
+      statement = row[1].replace(f", {noise}", "")
+      cells = found.setdefault((claim, statement), ["-"] * len(reports))
       cells[i] = row[at].split("; about")[0]
   order = sorted(found, key=lambda key: key[0])
   rows = [[*key, *found[key]] for key in order]
-  second = "what it says" if id == "verdicts" else "statement"
-  return {"id": id, "header": ["claim", second, *(r["label"] for r in reports)], "rows": rows}
+  return {"id": id, "header": header, "rows": rows}
 
 
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
