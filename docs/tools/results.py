@@ -34,6 +34,18 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "orderings": published.orderings,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# What the claims say, in a few words.
+_SHORT = {
+  "C1": "LS beats CE",
+  "C2": "LS is close to FC, above BC",
+  "C3": "an alpha above the noise rate helps more",
+  "C4": "LS denoises",
+  "C5": "a small alpha keeps LS calibrated; FC, BC are not",
+  "C6": "LS is shrinkage",
+  "C7": "LS moves a 2-D boundary back",
+  "C8": "LS and FC teachers are better under noise",
+  "C9": "and LS teachers worse without",
+}
 # How a heading calls the noise that is said in the statements of a report.
 _NOISES = {"20 % noise": "20 % symmetric noise"}
 _MARKED = re.compile(
@@ -83,9 +95,11 @@ def side_by_side(reports: list[dict[str, Any]], id: str) -> dict[str, Any]:
 
   Args:
     reports: the reports.
-    id: "verdicts" for a row per claim, "claims" for a row per statement.
+    id: "verdicts" for a row per claim, or "verdicts_short" with fewer words; "claims" for a row per
+      statement.
   """
   found: dict[tuple[str, str], list[str]] = {}
+  id, is_short = ("verdicts", True) if id == "verdicts_short" else (id, False)
   header = ["claim", "what it says" if id == "verdicts" else "statement"]
   for i, report in enumerate(reports):
     tables = [verdicts(report), *report["tables"]]
@@ -100,7 +114,7 @@ def side_by_side(reports: list[dict[str, Any]], id: str) -> dict[str, Any]:
       cells = found.setdefault((claim, statement), ["-"] * len(reports))
       cells[i] = row[at].split("; about")[0]
   order = sorted(found, key=lambda key: key[0])
-  rows = [[*key, *found[key]] for key in order]
+  rows = [[key[0], _SHORT[key[0]] if is_short else key[1], *found[key]] for key in order]
   return {"id": id, "header": header, "rows": rows}
 
 
