@@ -97,6 +97,12 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
   for what, ask in asked.items():
     if answers := [answer for answer in map(ask, found) if answer is not None]:
       rows.append([what, f"{sum(answers)} of {len(answers)}"])
+  told = [case for case in found if case.get("twin")]
+  errors = {
+    "mean error of the rate, points": [off(case, "advice") for case in told],
+    "the same, corrected by what twins say": [abs(corrected(c) - c["true_rate"]) for c in told],
+  }
+  rows += [[what, f"{100 * sum(e) / len(e):.1f}"] for what, e in errors.items() if e]
   return {"id": "totals", "header": ["what", "cases"], "rows": rows}
 
 
