@@ -8,7 +8,7 @@ table in it, the columns to show and, if only some rows are shown, the values of
 The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
 reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
 at the final step. The table `cases` has a row per case of benchmarks/advice.py, and `totals` counts
-what was reached. tests/test_docs.py checks that the pages are up to date.
+what was reached. The table `lines` is that of an attack (tests/attack). tests/test_docs.py checks that the pages are up to date.
 """
 
 import json
@@ -168,6 +168,18 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
   return {"id": "totals", "header": ["what", "cases"], "rows": rows}
 
 
+def lines(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the table of an attack: what was tried, handled and lost, and when, with sums."""
+  found = json.loads(path.read_text())["lines"].values()
+  counts = ("tried", "handled", "lost")
+  rows = [
+    [one["what"], *(f"{one[count]:,}" for count in counts), f"{one['seconds']:.0f}"] for one in found
+  ]
+  sums = [f"{sum(one[count] for one in found):,}" for count in counts]
+  rows.append(["all", *sums, f"{sum(one['seconds'] for one in found):.0f}"])
+  return {"id": "lines", "header": ["what", *counts, "seconds"], "rows": rows}
+
+
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   """Returns a table of a report in Markdown, with some columns and rows.
 
@@ -180,6 +192,8 @@ def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:
   first, *others = name.split("+")
   if id in ("cases", "totals"):
     return shown_of({"cases": cases, "totals": totals}[id](ROOT / first), columns, wanted)
+  if id == "lines":
+    return shown_of(lines(ROOT / f"{first}.json"), columns, wanted)
   paths = [ROOT / first, *(ROOT / "results" / other for other in others)]
   reports = [json.loads((path / "report.json").read_text()) for path in paths]
   if others:
