@@ -3,27 +3,31 @@
 Each line of the standard input asks for something, as JSON; each line of the output answers:
 
 * {"start": command, "args": [...], "output": path, "variables": {...}, "patches": [...]} forks a
-  process that runs the command as `lsjax COMMAND` would, up to the end of its interpreter; the
-  answer is its number. What it prints on stdout and stderr goes to `output`.out and `output`.err.
+  process that runs the command as `lsjax COMMAND` would, and what it left for its exit; the answer
+  is its number. What it prints on stdout and stderr goes to `output`.out and `output`.err.
 * {"wait": number, "seconds": s} waits for its end; the answer is its status, negative for a signal,
   and the most memory that it used in MiB, or null if it has not ended in time.
 
 The modules of the commands themselves, which define flags, are imported in the fork.
 """
 
+import atexit
+import gc
 import importlib
 import json
 import os
 import resource
 import signal
 import sys
+import threading
 import time
+import traceback
 
 _IMPORTED = (
   *("lsjax.cli", "lsjax.sweeps.execution", "lsjax.sweeps.estimate", "lsjax.distillation.stages"),
   *("lsjax.reports", "lsjax.advice.pipeline", "lsjax.advice.inputs", "lsjax.advice.report"),
   *("orbax.checkpoint", "flax.linen", "tensorboardX", "tensorboardX.event_file_writer"),
-  *("pandas", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.datasets", "PIL.Image"),
+  *("attack.mutations", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.datasets", "PIL.Image"),
 )
 _COMMANDS = {
   "train": "lsjax.main",
@@ -77,6 +81,7 @@ def serve():
   """Answers until the input ends. In a fork this returns the request that the fork is for."""
   for name in _IMPORTED:
     importlib.import_module(name)
+  gc.freeze()  # a collection would copy the memory that forks share
   _answer("ready")
   while text := sys.stdin.readline():
     request = json.loads(text)
@@ -91,13 +96,26 @@ def serve():
 
 def run(request):
   """Runs a command in a fork, whose process ends with it."""
-  _begin(request)
-  if request["patches"]:
-    from attack import patches
+  status = 0
+  try:
+    _begin(request)
+    if request["patches"]:
+      from attack import patches
 
-    for name in request["patches"]:
-      getattr(patches, name)()
-  importlib.import_module(_COMMANDS[request["start"]]).run()
+      for name in request["patches"]:
+        getattr(patches, name)()
+    importlib.import_module(_COMMANDS[request["start"]]).run()
+  except SystemExit as end:
+    status = end.code if isinstance(end.code, int) else int(end.code is not None)
+  except BaseException:
+    traceback.print_exc()
+    status = 1
+  # As at the end of an interpreter, without taking apart all that is shared with the server.
+  threading._shutdown()
+  atexit._run_exitfuncs()
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+  os._exit(status)
 
 
 if __name__ == "__main__" and (asked := serve()):

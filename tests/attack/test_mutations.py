@@ -7,7 +7,7 @@ from attack import mutations
 from attack.plugin import line
 
 # A run that was asked for more steps than the others is stopped after so many seconds.
-_SECONDS = 30
+_SECONDS = 60
 
 
 def tried(server, *args, statuses=(0, 2, 3), patches=()):
@@ -15,7 +15,7 @@ def tried(server, *args, statuses=(0, 2, 3), patches=()):
   running = server.start(*args, patches=patches)
   if not running.wait(_SECONDS):
     running.send(signal.SIGTERM)
-    return running.end(120).why_lost((*statuses, 143))
+    return running.end(120).why_lost((*statuses, 143, -signal.SIGTERM))
   ended = running.end()
   if ended.status == 3 and "DIVERGED" in ended.out:
     return ""
