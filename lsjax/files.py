@@ -46,6 +46,9 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
   """Opens a temporary file that replaces the file at `where` if the block ends without an error.
 
   A kill or a full disk at any moment leaves either the old file or the new one.
+
+  Raises:
+    OSError: if it cannot be written, with the name of the file.
   """
   target = path(where)
   if not is_local(where):
@@ -62,9 +65,11 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
       f.flush()
       os.fsync(f.fileno())
     os.replace(temporary, target)
-  except BaseException:
+  except BaseException as error:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
+    if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
+      error.filename = os.fspath(target)  # a full disk shows when bytes are written, without a name
     raise
   _sync_directory(target.parent)
 

@@ -55,9 +55,7 @@ def test_cases_and_their_draws():
   whole.record(3, "")
   whole.record(4, "is gone", 4)
   assert (whole.outcome()["tried"], whole.outcome()["lost"]) == (5, 4)
-  assert whole.why == [
-    "streams 4: is gone  [pytest -m attack -n 0 -k streams --attack-case=4]"
-  ]
+  assert whole.why == ["streams 4: is gone  [pytest -m attack -n 0 -k streams --attack-case=4]"]
 
 
 def test_the_counts_are_those_that_were_asked_for():

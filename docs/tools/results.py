@@ -8,7 +8,8 @@ table in it, the columns to show and, if only some rows are shown, the values of
 The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
 reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
 at the final step. The table `cases` has a row per case of benchmarks/advice.py, and `totals` counts
-what was reached. The table `lines` is that of an attack (tests/attack). tests/test_docs.py checks that the pages are up to date.
+what was reached. The table `lines` is that of an attack (tests/attack). tests/test_docs.py checks
+that the pages are up to date.
 """
 
 import json
@@ -169,15 +170,12 @@ def totals(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def lines(path: pathlib.Path) -> dict[str, Any]:
-  """Returns the table of an attack: what was tried, handled and lost, and when, with sums."""
-  found = json.loads(path.read_text())["lines"].values()
-  counts = ("tried", "handled", "lost")
-  rows = [
-    [one["what"], *(f"{one[count]:,}" for count in counts), f"{one['seconds']:.0f}"] for one in found
-  ]
-  sums = [f"{sum(one[count] for one in found):,}" for count in counts]
-  rows.append(["all", *sums, f"{sum(one['seconds'] for one in found):.0f}"])
-  return {"id": "lines", "header": ["what", *counts, "seconds"], "rows": rows}
+  """Returns the table of an attack: what was tried, handled and lost, with sums."""
+  counts = ("tried", "handled", "lost", "seconds")
+  found = [*json.loads(path.read_text())["lines"].values()]
+  sums = {"what": "all", **{count: sum(one[count] for one in found) for count in counts}}
+  rows = [[one["what"], *(f"{one[count]:,.0f}" for count in counts)] for one in (*found, sums)]
+  return {"id": "lines", "header": ["what", *counts], "rows": rows}
 
 
 def table(name: str, id: str, columns: str | None, wanted: str | None) -> str:

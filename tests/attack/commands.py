@@ -39,8 +39,8 @@ class Ended:
   def why_lost(self, statuses=(0, 2)):
     """Returns what is wrong with the end of the command, "" if nothing is.
 
-    It must end in time with one of some statuses, without a traceback. If that is not 0, one line on
-    stderr says why.
+    It must end in time with one of some statuses, without a traceback. If that is not 0, one line
+    on stderr says why.
     """
     if self.status is None:
       return "did not end in time"

@@ -1,4 +1,4 @@
-"""Damage to files: of their bytes, of the table or JSON in them, and of what stands in their place."""
+"""Damage to files: to their bytes, to a table or JSON in them, or by what takes their place."""
 
 import json
 import os

@@ -13,7 +13,19 @@ from lsjax import validation
 TEXTS = (
   *("", " ", "x", "-1", "0", "1", "1.5", "nan", "inf", "-inf", "1e400", "1" * 5000, "None", "True"),
   *("()", "(1,)", "(1,'x')", "[]", "{}", "lambda: 0", "0x10", "1_000", "٣", "²", "=", "a=b", "--x"),
-  *("'x'", '"x"', "a\nb", "\x1b[31m", "/dev/zero", "/", ".", "..", "~", "/proc/self/mem", "gs://b/x"),
+  *(
+    "'x'",
+    '"x"',
+    "a\nb",
+    "\x1b[31m",
+    "/dev/zero",
+    "/",
+    ".",
+    "..",
+    "~",
+    "/proc/self/mem",
+    "gs://b/x",
+  ),
   *("http://h/x", "é" * 300, "(" * 200, "2147483647", "2147483648", "4294967296", "99999999999999"),
 )
 _PUBLISHED = ("cifar10", "cifar100", "cifar10_n", "cifar100_n", "imagenet2012")  # on the network

@@ -21,13 +21,19 @@ import signal
 import sys
 import threading
 import time
-import traceback
 
 _IMPORTED = (
   *("lsjax.cli", "lsjax.sweeps.execution", "lsjax.sweeps.estimate", "lsjax.distillation.stages"),
   *("lsjax.reports", "lsjax.advice.pipeline", "lsjax.advice.inputs", "lsjax.advice.report"),
   *("orbax.checkpoint", "flax.linen", "tensorboardX", "tensorboardX.event_file_writer"),
-  *("attack.mutations", "pandas", "pyarrow.parquet", "matplotlib.pyplot", "sklearn.datasets", "PIL.Image"),
+  *(
+    "attack.mutations",
+    "pandas",
+    "pyarrow.parquet",
+    "matplotlib.pyplot",
+    "sklearn.datasets",
+    "PIL.Image",
+  ),
 )
 _COMMANDS = {
   "train": "lsjax.main",
@@ -107,9 +113,9 @@ def run(request):
     importlib.import_module(_COMMANDS[request["start"]]).run()
   except SystemExit as end:
     status = end.code if isinstance(end.code, int) else int(end.code is not None)
-  except BaseException:
-    traceback.print_exc()
-    status = 1
+  except BaseException as error:
+    sys.excepthook(type(error), error, error.__traceback__)
+    status = 130 if isinstance(error, KeyboardInterrupt) else 1
   # As at the end of an interpreter, without taking apart all that is shared with the server.
   threading._shutdown()
   atexit._run_exitfuncs()

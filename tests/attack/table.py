@@ -49,8 +49,8 @@ def summed(outcomes):
   """Returns {line: {"tried", "handled", "lost", "skipped", "seconds"}} of outcomes.
 
   Args:
-    outcomes: what tests recorded: dictionaries with line, tried, lost, skipped (a reason, or "") and
-      seconds.
+    outcomes: what tests recorded: dictionaries with line, tried, lost, skipped (a reason, or "")
+      and seconds.
   """
   lines = {}
   for outcome in outcomes:
@@ -88,9 +88,7 @@ def merged(old, lines, seed):
   now = time.strftime("%Y-%m-%d")
   about = {"date": now, "lsjax": lsjax.__version__, "python": platform.python_version()}
   about["cores"] = len(os.sched_getaffinity(0))
-  found = kept | {
-    name: {"what": LINES[name][0], **one, **about} for name, one in lines.items()
-  }
+  found = kept | {name: {"what": LINES[name][0], **one, **about} for name, one in lines.items()}
   return {"seed": seed, "lines": {name: found[name] for name in LINES if name in found}}
 
 

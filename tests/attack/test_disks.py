@@ -49,13 +49,16 @@ def used(disk, what):
 @line("disk_size")
 def test_size(attack, job, server):
   """From no room at all to about as much as the command needs."""
-  fill_all(
-    attack, job, server, lambda disk, draws: f"size={used(disk, 'used') + draws.randint(4, 900)}k"
-  )
+
+  def options(disk, draws):
+    return f"size={used(disk, 'used') + draws.randint(4, 900)}k"
+
+  fill_all(attack, job, server, options)
 
 
 @line("disk_inodes")
 def test_inodes(attack, job, server):
-  fill_all(
-    attack, job, server, lambda disk, draws: f"nr_inodes={used(disk, 'iused') + draws.randint(1, 90)}"
-  )
+  def options(disk, draws):
+    return f"nr_inodes={used(disk, 'iused') + draws.randint(1, 90)}"
+
+  fill_all(attack, job, server, options)

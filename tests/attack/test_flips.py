@@ -88,7 +88,7 @@ def used(config, workdir, whole):
 
 
 def reported(workdir, whole):
-  """Writes a report of the run; returns what is lost: its numbers are the right ones, or missing."""
+  """Returns what is wrong with a report of the run, which shows the right numbers or none."""
   try:
     reports.write(workdir, workdir.parent / "report")
   except reports.ResultsError as error:

@@ -1,7 +1,7 @@
 """Mutated configs and flags: each is refused in one line, or the command runs."""
 
-import signal
 import shutil
+import signal
 
 from attack import mutations
 from attack.plugin import line
