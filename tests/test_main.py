@@ -73,6 +73,20 @@ def test_bad_input_ends_in_one_line_and_status_2(tmp_path, args, message):
   assert not (tmp_path / "run").exists()
 
 
+def test_a_config_file_with_a_name_that_is_no_text(tmp_path):
+  (tmp_path / "odd.py").write_text(
+    "from lsjax import config\n"
+    "def get_config():\n"
+    "  made = config.default_config()\n"
+    "  with made.unlocked():\n"
+    "    made[1.5] = 3\n"
+    "  return made\n"
+  )
+  done = run(f"--config={tmp_path / 'odd.py'}", f"--workdir={tmp_path / 'run'}")
+  assert error_line(done) == "lsjax: the config has a field whose name is no text"
+  assert done.returncode == 2
+
+
 def test_main_job(tmp_path):
   args = [DIGITS, "--config.train.num_steps=200", f"--workdir={tmp_path / 'run'}"]
   done = run(*args)

@@ -1,5 +1,6 @@
 """Mutated configs and flags: each is refused in one line, or the command runs."""
 
+import re
 import shutil
 import signal
 
@@ -19,7 +20,14 @@ def tried(server, *args, statuses=(0, 2, 3), patches=()):
   ended = running.end()
   if ended.status == 3 and "DIVERGED" in ended.out:
     return ""
-  return ended.why_lost(statuses)
+  why = ended.why_lost(statuses)
+  if (
+    not why
+    and ended.status == 2
+    and not re.search(r"config|flag|--|cell|argument", ended.lines[-1])
+  ):
+    return f"does not name what is wrong: {ended.lines[-1]}"
+  return why
 
 
 @line("run_configs", parts=8)
