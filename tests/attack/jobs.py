@@ -11,6 +11,11 @@ import numpy as np
 from lsjax import files
 from lsjax.runs import loading
 
+# The jobs of a line, over and over: the quick ones more often than those that take long.
+TURNS = (
+  *("train", "distil", "train", "sweep", "train", "distil"),
+  *("train", "report", "train", "distil", "train", "advise"),
+)
 _STEPS = (
   *("--config.train.num_steps=400", "--config.train.log_every=20", "--config.train.eval_every=50"),
   *("--config.train.steps_per_call=10", "--config.checkpoint.every=50"),

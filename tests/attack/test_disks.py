@@ -4,15 +4,14 @@ import subprocess
 
 from test_faults import memory_disk
 
+from attack import jobs
 from attack.plugin import line
-
-JOBS = ("train", "sweep", "distil", "train", "advise", "report")
 
 
 def fill_all(attack, job, server, option):
   """Runs a command on a small disk, then makes it larger and runs the command again."""
   for case in attack.cases:
-    one, draws = job(JOBS[case % len(JOBS)]), attack.draws(case)
+    one, draws = job(jobs.TURNS[case % len(jobs.TURNS)]), attack.draws(case)
     disk = one.workdir.parent
     one.reset()
     for path in disk.iterdir():  # what the report reads

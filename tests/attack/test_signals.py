@@ -2,14 +2,13 @@
 
 import signal
 
+from attack import jobs
 from attack.plugin import line
-
-JOBS = ("train", "distil", "sweep", "train", "distil", "advise", "train", "distil", "report")
 
 
 def signal_all(attack, job, server, signum, statuses):
   for case in attack.cases:
-    one, draws = job(JOBS[case % len(JOBS)]), attack.draws(case)
+    one, draws = job(jobs.TURNS[case % len(jobs.TURNS)]), attack.draws(case)
     one.reset()
     running = server.start(one.command, *one.args)
     if not running.wait(draws.uniform(0, one.seconds)):
