@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from attack import commands, jobs, table
+from attack import commands, table
 
 _PROPERTY = "attack"
 
@@ -132,6 +132,8 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def job(tmp_path_factory, server):
   """A function that returns a job by its name; it is made once."""
+  from attack import jobs  # slow to import, and not needed by other tests
+
   made = {}
 
   def get(name):
@@ -164,7 +166,12 @@ def pytest_terminal_summary(terminalreporter, config):
   for outcome in outcomes:
     for why in outcome["why"]:
       terminalreporter.write_line(why)
+  get = config.getoption
+  if get("--attack-share") == 1 and get("--attack-case") is None:
+    for name, one in lines.items():
+      if one["tried"] < table.LINES[name][1]:
+        terminalreporter.write_line(f"{name}: {one['tried']} of {table.LINES[name][1]} cases")
   whole = {name: one for name, one in lines.items() if one["tried"] == table.LINES[name][1]}
-  path = config.getoption("--attack-json")
+  path = get("--attack-json")
   if path or whole:
-    table.write(path or table.FILE, lines if path else whole, config.getoption("--attack-seed"))
+    table.write(path or table.FILE, lines if path else whole, get("--attack-seed"))
