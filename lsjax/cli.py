@@ -131,7 +131,7 @@ def _parse(
       return _quiet(rest)
     argv = _with_config_paths(argv)
     for argument in argv[1:]:
-      if override := re.match(r"--?config\.([^=]+)", argument):
+      if override := re.match(r"--?config\.([^=]*)", argument):
         name = override[1].split("[")[0]
         check_name(name)
         if "=" not in argument:

@@ -46,6 +46,7 @@ def error_line(done):
     ([DIGITS + ":lable_smoothing"], "must be one of cross_entropy, label_smoothing"),
     ([DIGITS, "--config.loss.alfa=1"], "did you mean config.loss.alpha?"),
     ([DIGITS, "--config.losss.alpha=1"], "did you mean config.loss.alpha?"),
+    ([DIGITS, "--config.=x"], "config.: no such field; known: "),
     ([DIGITS, "--config.loss.alpha=x"], "alpha"),
     ([DIGITS, "--config.loss.alpha"], "write the value as"),
     ([DIGITS, "--config.loss.alpha=7"], "config.loss.alpha = 7.0: must be in [0, 1]"),

@@ -24,7 +24,7 @@ def tried(server, *args, statuses=(0, 2, 3), patches=()):
   if (
     not why
     and ended.status == 2
-    and not re.search(r"config|flag|--|cell|argument", ended.lines[-1])
+    and not re.search(r"config|flag|key|--|cell|argument", ended.lines[-1])
   ):
     return f"does not name what is wrong: {ended.lines[-1]}"
   return why
