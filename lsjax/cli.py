@@ -140,6 +140,8 @@ def _parse(
     if FLAGS.config is None:
       fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
     _ = FLAGS.config.items  # a config file that failed to load raises on first use
+  except flags.IllegalFlagValueError as error:  # whose value may have several lines
+    fail(BAD_INPUT, str(error))
   except Exception as error:  # a config file may raise anything
     # ml_collections puts a whole traceback into the message, whose last line is the reason.
     lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]

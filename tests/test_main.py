@@ -48,6 +48,7 @@ def error_line(done):
     ([DIGITS, "--config.losss.alpha=1"], "did you mean config.loss.alpha?"),
     ([DIGITS, "--config.=x"], "config.: no such field; known: "),
     ([DIGITS, "--config.loss.alpha=x"], "alpha"),
+    ([DIGITS, "--config.train.num_steps=a\nb"], "flag --config.train.num_steps=a b: invalid"),
     ([DIGITS, "--config.loss.alpha"], "write the value as"),
     ([DIGITS, "--config.loss.alpha=7"], "config.loss.alpha = 7.0: must be in [0, 1]"),
     ([DIGITS, "--config.model.name=vgg"], "must be one of linear, mlp"),
