@@ -140,14 +140,19 @@ def _parse(
     if FLAGS.config is None:
       fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
     _ = FLAGS.config.items  # a config file that failed to load raises on first use
-  except flags.IllegalFlagValueError as error:  # whose value may have several lines
-    fail(BAD_INPUT, str(error))
   except Exception as error:  # a config file may raise anything
-    # ml_collections puts a whole traceback into the message, whose last line is the reason.
+    # Of a config file, ml_collections puts a whole traceback into the message, whose last line is
+    # the reason; of another flag the message may have several lines because its value has.
+    if isinstance(error, flags.IllegalFlagValueError) and "Traceback (" not in str(error):
+      fail(BAD_INPUT, str(error))
     lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
     if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
       fail(BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
-    fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
+    reason = re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1)
+    if "config" not in reason and "flag" not in reason:  # from inside the config file
+      file = next((text for text in argv[1:] if re.match(r"--?config=", text)), "--config")
+      reason = f"{file}: {reason}"
+    fail(BAD_INPUT, reason)
   if len(rest) > 1:
     fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
   return _quiet(rest)

@@ -89,6 +89,13 @@ def test_a_config_file_with_a_name_that_is_no_text(tmp_path):
   assert done.returncode == 2
 
 
+def test_a_config_file_that_raises_an_error_is_named(tmp_path):
+  (tmp_path / "odd.py").write_text("raise TypeError('argument is not iterable')\n")
+  done = run(f"--config={tmp_path / 'odd.py'}", f"--workdir={tmp_path / 'run'}")
+  assert error_line(done) == f"lsjax: --config={tmp_path / 'odd.py'}: argument is not iterable"
+  assert done.returncode == 2
+
+
 def test_main_job(tmp_path):
   args = [DIGITS, "--config.train.num_steps=200", f"--workdir={tmp_path / 'run'}"]
   done = run(*args)
