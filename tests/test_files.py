@@ -62,6 +62,18 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     files.write_json(tmp_path / "a.json", {})
 
 
+@pytest.mark.parametrize("read", [files.read_json, files.read_rows, files.read_bytes])
+def test_what_never_ends_is_not_read(tmp_path, read):
+  os.mkfifo(tmp_path / "pipe")
+  (tmp_path / "zero").symlink_to("/dev/zero")
+  for name in ("pipe", "zero"):
+    with pytest.raises(OSError, match="it is a device or a pipe, not a regular file"):
+      read(tmp_path / name)
+  (tmp_path / "a").write_text('{"x": 1}\n')
+  (tmp_path / "link").symlink_to("a")
+  assert read(tmp_path / "link")
+
+
 def test_rows(directory):
   path = directory / "metrics.jsonl"
   rows = files.Rows(path, [{"step": 1}])
