@@ -89,10 +89,17 @@ def test_a_config_file_with_a_name_that_is_no_text(tmp_path):
   assert done.returncode == 2
 
 
-def test_a_config_file_that_raises_an_error_is_named(tmp_path):
-  (tmp_path / "odd.py").write_text("raise TypeError('argument is not iterable')\n")
+@pytest.mark.parametrize(
+  ("code", "message"),
+  [
+    ("raise TypeError('argument is not iterable')\n", "argument is not iterable"),
+    ("def get_config():\n  pass\n", "get_config returns None"),
+  ],
+)
+def test_a_config_file_that_does_not_work_is_named(tmp_path, code, message):
+  (tmp_path / "odd.py").write_text(code)
   done = run(f"--config={tmp_path / 'odd.py'}", f"--workdir={tmp_path / 'run'}")
-  assert error_line(done) == f"lsjax: --config={tmp_path / 'odd.py'}: argument is not iterable"
+  assert error_line(done) == f"lsjax: --config={tmp_path / 'odd.py'}: {message}"
   assert done.returncode == 2
 
 
