@@ -6,13 +6,12 @@ a pipe may never end, and what its headers declare has to fit its content and th
 
 import math
 import os
-import stat
 import zipfile
 from typing import IO, Any
 
 import numpy as np
 
-from lsjax import memory
+from lsjax import memory, regular
 
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
 _READERS: dict[tuple[int, int], Any] = {
@@ -29,14 +28,7 @@ def check_regular(path: str | os.PathLike[str]) -> int:
     OSError: if it is a directory, a device or a pipe, or cannot be reached.
     ValueError: if its content alone would not fit into the memory.
   """
-  try:
-    status = os.stat(path)
-  except ValueError as error:  # a null character in the path
-    raise OSError(str(error)) from error
-  if not stat.S_ISREG(status.st_mode):
-    kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-    raise OSError(f"it is {kind}, not a regular file")
-  return _fitting(status.st_size, "it has")
+  return _fitting(regular.check(path), "it has")
 
 
 def load(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:

@@ -123,40 +123,44 @@ def _parse(
   if {"--help", "-help", "-h", "--helpshort"} & set(argv):
     _print_help(argv[0], module, () if check_name else ("config",))
     sys.exit(0)
+  # Orbax logs every file that it touches, and every error with a traceback. --verbosity, if it is
+  # there, is parsed below.
+  logging.set_verbosity(logging.FATAL)
   try:
     if check_name is None:
       FLAGS.set_gnu_getopt(True)  # flags may follow the arguments
       rest = FLAGS(argv)
       if FLAGS.config is not None:
         fail(BAD_INPUT, "--config: this command takes none")
-      return _quiet(rest)
+      return rest
     argv = _with_config_paths(argv)
     for argument in argv[1:]:
-      if override := re.match(r"--?config\.([^=]+)", argument):
+      if override := re.match(r"--?config\.([^=]*)", argument):
         name = override[1].split("[")[0]
         check_name(name)
         if "=" not in argument:
           fail(BAD_INPUT, f"--config.{name}: write the value as --config.{name}=value")
     rest = FLAGS(argv)
+    if FLAGS.config is None and FLAGS["config"].present:
+      raise ValueError("get_config returns None")
     if FLAGS.config is None:
       fail(BAD_INPUT, "--config=<file> is missing, such as --config=configs/digits_noisy.py")
-    FLAGS.config.items()  # a config file that failed to load raises on first use
+    _ = FLAGS.config.items  # a config file that failed to load raises on first use
   except Exception as error:  # a config file may raise anything
-    # ml_collections puts a whole traceback into the message, whose last line is the reason.
+    # Of a config file, ml_collections puts a whole traceback into the message, whose last line is
+    # the reason; of another flag the message may have several lines because its value has.
+    if isinstance(error, flags.IllegalFlagValueError) and "Traceback (" not in str(error):
+      fail(BAD_INPUT, str(error))
     lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
     if section := re.fullmatch(r"\W*(teacher|student)\W*", lines[-1]):
       fail(BAD_INPUT, f"config.{section[1]}: this config file trains without a teacher")
-    fail(BAD_INPUT, re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1))
+    reason = re.sub(r"^([\w.]+(Error|Exception): )?", "", lines[-1].strip(), count=1)
+    if not re.search(r"\bconfig[.\[]|--|\bflag\b", reason):  # from inside the config file
+      file = next((text for text in argv[1:] if re.match(r"--?config=", text)), "--config")
+      reason = f"{file}: {reason}"
+    fail(BAD_INPUT, reason)
   if len(rest) > 1:
     fail(BAD_INPUT, f"unexpected argument {rest[1]!r}")
-  return _quiet(rest)
-
-
-def _quiet(rest: list[str]) -> list[str]:
-  """Returns its argument, once the flags are parsed, and silences other libraries."""
-  # Orbax logs every file that it touches, and every error with a traceback.
-  if not FLAGS["verbosity"].present:
-    logging.set_verbosity(logging.FATAL)
   return rest
 
 

@@ -62,7 +62,7 @@ def check(place: pathlib.Path) -> int:
       if known is not None and known[1:] == stamp:
         found[path.name] = known
         continue
-      content = path.read_bytes()
+      content = files.read_bytes(path)
       digest = hashlib.sha256(content).hexdigest()
       if known[0] == digest if known is not None else _is_whole(content):
         found[path.name] = [digest, *stamp]

@@ -165,7 +165,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Config:
       wrong type, a value out of range, or values that do not go together.
   """
   if isinstance(config, ml_collections.ConfigDict):
-    config = config.to_dict()
+    config = _plain(config)
   result: Config = validation.build(Config, config)
   _apply(result, rules.of(result))
   if (result.teacher is None) != (result.student is None):
@@ -184,6 +184,21 @@ def from_config_dict(config: Mapping[str, Any]) -> Config:
     raise in_teacher(error) from None
   check_against_teacher(result, teacher_config)
   return result
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns a ConfigDict as nested dictionaries; the names of its fields must be texts."""
+  why = "has a field whose name is no text"
+  try:
+    nested: dict[str, Any] = config.to_dict()
+    return nested
+  except TypeError:  # ml_collections sorts the names
+    for name in (name for name in validation.hints(Config) if name in config):
+      try:
+        config[name].to_dict()
+      except TypeError:
+        raise ConfigError(name, why=why) from None
+    raise UserError(f"the config {why}") from None
 
 
 def check_overrides(config: Config, overrides: Iterable[str]) -> None:

@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any
 
+from lsjax import regular
+
 PathLike = str | os.PathLike[str]
 
 
@@ -46,6 +48,9 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
   """Opens a temporary file that replaces the file at `where` if the block ends without an error.
 
   A kill or a full disk at any moment leaves either the old file or the new one.
+
+  Raises:
+    OSError: if it cannot be written, with the name of the file.
   """
   target = path(where)
   if not is_local(where):
@@ -62,9 +67,11 @@ def replacing(where: PathLike) -> Iterator[IO[bytes]]:
       f.flush()
       os.fsync(f.fileno())
     os.replace(temporary, target)
-  except BaseException:
+  except BaseException as error:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
+    if isinstance(error, OSError) and error.filename in (None, os.fspath(temporary)):
+      error.filename = os.fspath(target)  # a full disk shows when bytes are written, without a name
     raise
   _sync_directory(target.parent)
 
@@ -79,6 +86,23 @@ def _sync_directory(directory: pathlib.Path) -> None:
     os.close(descriptor)
 
 
+def opened(where: PathLike) -> IO[bytes]:
+  """Opens a file to read it.
+
+  Raises:
+    OSError: if there is no such file, or no regular one.
+  """
+  if is_local(where):
+    regular.check(path(where))
+  return path(where).open("rb")
+
+
+def read_bytes(where: PathLike) -> bytes:
+  """Returns the content of a file; see `opened`."""
+  with opened(where) as f:
+    return f.read()
+
+
 def write_json(where: PathLike, value: Any) -> None:
   """Writes a value as indented JSON.
 
@@ -91,7 +115,7 @@ def write_json(where: PathLike, value: Any) -> None:
 
 def read_json(where: PathLike) -> Any:
   """Returns the value in a JSON file."""
-  return json.loads(path(where).read_text())
+  return json.loads(read_bytes(where).decode())
 
 
 def read_rows(where: PathLike) -> list[dict[str, Any]]:
@@ -103,7 +127,7 @@ def read_rows(where: PathLike) -> list[dict[str, Any]]:
     ValueError: if another line cannot be read, naming the file and the line.
   """
   rows = []
-  lines = path(where).read_text().splitlines()
+  lines = read_bytes(where).decode().splitlines()
   for number, line in enumerate(lines, 1):
     try:
       row = json.loads(line)

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import types
 from typing import TextIO
 
 
@@ -42,6 +43,8 @@ def protect() -> None:
   Descriptors 0, 1 and 2 that are closed are opened on /dev/null: otherwise the next file that the
   process opens would take their place, and messages of libraries would be written into it. Streams
   that something else has replaced, such as those of a notebook, stay as they are.
+
+  An interrupt from the keyboard that nothing catches ends in one line instead of a traceback.
   """
   for descriptor in range(3):
     try:
@@ -53,6 +56,18 @@ def protect() -> None:
     if getattr(sys, name) is own:
       encoding = "utf-8" if own is None else own.encoding
       setattr(sys, name, open_output(descriptor, encoding))
+  if sys.excepthook is sys.__excepthook__:
+    sys.excepthook = _print_error
+
+
+def _print_error(
+  kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None
+) -> None:
+  """Prints an error that nothing catches; Python ends after it as the signal would end it."""
+  if issubclass(kind, KeyboardInterrupt):
+    print("\nlsjax: interrupted; what was saved before stays", file=sys.stderr)
+  else:
+    sys.__excepthook__(kind, error, traceback)
 
 
 def _to_null(descriptor: int) -> None:

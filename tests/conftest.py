@@ -14,6 +14,8 @@ import pytest
 
 from lsjax import config as config_lib
 
+pytest_plugins = ["attack.plugin"]
+
 # A job in the background of a shell ignores SIGINT, and so would every process that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

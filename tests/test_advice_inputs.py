@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import re
 
 import numpy as np
@@ -567,3 +568,11 @@ def test_a_list_that_contradicts_a_trusted_label(tmp_path, listed):
   found = error(tmp_path, problem, fields, of=applied)
   assert re.search("row [01]: 'dog' contradicts the trusted label 'cat' of example 0$", found)
   assert error(problem, tmp_path / "none.csv", of=checklist.apply).endswith("csv: no such file")
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "zero.csv"])
+def test_a_list_that_never_ends(tmp_path, name):
+  os.mkfifo(tmp_path / "pipe.csv")
+  (tmp_path / "zero.csv").symlink_to("/dev/zero")
+  with pytest.raises(ValueError, match=f"{name}: cannot be read .*not a regular file"):
+    inputs.read(table(), label="kind", checked=tmp_path / name)

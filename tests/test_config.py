@@ -176,6 +176,19 @@ def test_messages(changes, message):
     config_lib.from_config_dict(nested)
 
 
+@pytest.mark.parametrize(
+  ("section", "message"),
+  [("train", "config.train: has a field whose name is no text"), (None, "^the config has a field")],
+)
+def test_names_that_are_no_texts(section, message):
+  """ml_collections takes them, and then cannot sort them."""
+  config = config_lib.default_config()
+  with config.unlocked():
+    (config if section is None else config[section])[1.5] = 3
+  with pytest.raises(config_lib.UserError, match=message):
+    config_lib.from_config_dict(config)
+
+
 def test_later_fields_keep_older_hashes():
   """At its default a field that came later is as if it were not there; otherwise it counts."""
   nested = config_lib.to_dict(config_lib.Config())

@@ -1,5 +1,6 @@
 """Small files: whole or not at all, on a disk and in a bucket."""
 
+import functools
 import os
 import sys
 
@@ -51,6 +52,26 @@ def test_whole_or_not_at_all(directory):
   files.write_json(path, {"a": 2})
   assert files.read_json(path) == {"a": 2}
   assert [p.name for p in directory.iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+  full = functools.partial(open, "/dev/full")
+  monkeypatch.setattr(files, "open", lambda _, mode: full(mode.replace("x", "w")), raising=False)
+  with pytest.raises(OSError, match=r"No space left on device: '.*/a\.json'$"):
+    files.write_json(tmp_path / "a.json", {})
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_rows, files.read_bytes])
+def test_what_never_ends_is_not_read(tmp_path, read):
+  os.mkfifo(tmp_path / "pipe")
+  (tmp_path / "zero").symlink_to("/dev/zero")
+  for name in ("pipe", "zero"):
+    with pytest.raises(OSError, match="it is a device or a pipe, not a regular file"):
+      read(tmp_path / name)
+  (tmp_path / "a").write_text('{"x": 1}\n')
+  (tmp_path / "link").symlink_to("a")
+  assert read(tmp_path / "link")
 
 
 def test_rows(directory):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -79,6 +80,22 @@ def test_characters_that_a_terminal_has_not(tmp_path):
   with open(tmp_path / "out", "wb") as file, terminal.open_output(file.fileno(), "ascii") as out:
     out.write("± ✓\n")
   assert (tmp_path / "out").read_text() == "\\xb1 \\u2713\n"
+
+
+def test_an_interrupt_that_nothing_catches_is_one_line():
+  """The process ends as the signal would end it, which a shell shows as status 130."""
+  code = "from lsjax import terminal; terminal.protect(); raise {}"
+  for error, status, last in (
+    ("KeyboardInterrupt", -signal.SIGINT, "lsjax: interrupted; what was saved before stays"),
+    ("ValueError(3)", 1, "ValueError: 3"),
+  ):
+    done = subprocess.run(
+      [sys.executable, "-c", code.format(error)], cwd=ROOT, capture_output=True, text=True
+    )
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert (done.returncode, lines[-1]) == (status, last)
+    assert ("Traceback" in done.stderr) == (status == 1)
+    assert len(lines) == 1 or status == 1
 
 
 def test_what_has_replaced_a_stream_stays(capsys):

@@ -46,7 +46,9 @@ def error_line(done):
     ([DIGITS + ":lable_smoothing"], "must be one of cross_entropy, label_smoothing"),
     ([DIGITS, "--config.loss.alfa=1"], "did you mean config.loss.alpha?"),
     ([DIGITS, "--config.losss.alpha=1"], "did you mean config.loss.alpha?"),
+    ([DIGITS, "--config.=x"], "config.: no such field; known: "),
     ([DIGITS, "--config.loss.alpha=x"], "alpha"),
+    ([DIGITS, "--config.train.num_steps=a\nb"], "flag --config.train.num_steps=a b: invalid"),
     ([DIGITS, "--config.loss.alpha"], "write the value as"),
     ([DIGITS, "--config.loss.alpha=7"], "config.loss.alpha = 7.0: must be in [0, 1]"),
     ([DIGITS, "--config.model.name=vgg"], "must be one of linear, mlp"),
@@ -71,6 +73,34 @@ def test_bad_input_ends_in_one_line_and_status_2(tmp_path, args, message):
   assert message in error_line(done)
   assert done.returncode == 2
   assert not (tmp_path / "run").exists()
+
+
+def test_a_config_file_with_a_name_that_is_no_text(tmp_path):
+  (tmp_path / "odd.py").write_text(
+    "from lsjax import config\n"
+    "def get_config():\n"
+    "  made = config.default_config()\n"
+    "  with made.unlocked():\n"
+    "    made[1.5] = 3\n"
+    "  return made\n"
+  )
+  done = run(f"--config={tmp_path / 'odd.py'}", f"--workdir={tmp_path / 'run'}")
+  assert error_line(done) == "lsjax: the config has a field whose name is no text"
+  assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+  ("code", "message"),
+  [
+    ("raise TypeError('argument is not iterable')\n", "argument is not iterable"),
+    ("def get_config():\n  pass\n", "get_config returns None"),
+  ],
+)
+def test_a_config_file_that_does_not_work_is_named(tmp_path, code, message):
+  (tmp_path / "odd.py").write_text(code)
+  done = run(f"--config={tmp_path / 'odd.py'}", f"--workdir={tmp_path / 'run'}")
+  assert error_line(done) == f"lsjax: --config={tmp_path / 'odd.py'}: {message}"
+  assert done.returncode == 2
 
 
 def test_main_job(tmp_path):

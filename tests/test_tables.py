@@ -220,11 +220,17 @@ def test_files_that_are_no_tables(tmp_path):
   (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
   (tmp_path / "a.pkl").write_bytes(b"\x80\x04N.")
   (tmp_path / "d.csv").mkdir()
+  (tmp_path / "zero.tsv").symlink_to("/dev/zero")
+  for suffix in ("csv", "parquet"):
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
   for name, message in {
     "none.csv": "no such file",
     "a.parquet": "",
     "a.pkl": r"is no table: a \.csv, \.tsv or \.parquet file is needed",
-    "d.csv": r"cannot be read as a table \(IsADirectoryError",
+    "d.csv": r"cannot be read as a table \(OSError: it is a directory, not a regular file",
+    "pipe.csv": r"cannot be read as a table \(OSError: it is a device or a pipe",
+    "zero.tsv": r"cannot be read as a table \(OSError: it is a device or a pipe",
+    "pipe.parquet": r"cannot be read as a table \(OSError: it is a device or a pipe",
   }.items():
     with pytest.raises(ValueError, match=f"^{tmp_path / name}: {message}") as caught:
       data.read_table(tmp_path / name, label="kind")

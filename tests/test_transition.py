@@ -54,10 +54,13 @@ def test_from_file(tmp_path, suffix):
 
 def test_from_file_errors(tmp_path):
   (tmp_path / "words.txt").write_text("no numbers")
+  (tmp_path / "nothing.txt").write_text(" ,\n")
+  (tmp_path / "comment.txt").write_text("# no numbers\n")
   (tmp_path / "broken.npz").write_bytes(b"PK broken")
   np.savetxt(tmp_path / "wide.txt", np.ones((2, 3)))
   np.savetxt(tmp_path / "sums.txt", np.ones((2, 2)))
-  for name in ("words.txt", "broken.npz", "wide.txt", "sums.txt", "absent.npy"):
+  texts = ("words.txt", "nothing.txt", "comment.txt", "wide.txt", "sums.txt")
+  for name in (*texts, "broken.npz", "absent.npy"):
     with pytest.raises(ValueError, match=name) as caught:
       transition.from_file(tmp_path / name)
     assert "\n" not in str(caught.value)

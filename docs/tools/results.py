@@ -8,8 +8,8 @@ table in it, the columns to show and, if only some rows are shown, the values of
 The table `verdicts` has a row per claim, the table `helps` a row per method. The names of several
 reports, joined by a plus sign, make tables with a column for each of them: `verdicts` and `claims`
 at the final step. `cases`, `totals` and `estimators` are about benchmarks/advice.py,
-`published_ranking` and `orderings` about a leaderboard on the labels of CIFAR-10N.
-tests/test_docs.py checks that the pages are up to date.
+`published_ranking` and `orderings` about a leaderboard on the labels of CIFAR-10N, `lines` about
+an attack (tests/attack). tests/test_docs.py checks that the pages are up to date.
 """
 
 import json
@@ -25,6 +25,16 @@ sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).parent)]  # wherever it is
 import advice_tables  # noqa: E402
 import published  # noqa: E402
 
+
+def lines(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns the table of an attack: what was tried, handled and lost, with sums."""
+  counts = ("tried", "handled", "lost", "seconds")
+  found = [*json.loads(directory.with_suffix(".json").read_text())["lines"].values()]
+  sums = {"what": "all", **{count: sum(one[count] for one in found) for count in counts}}
+  rows = [[one["what"], *(f"{one[count]:,.0f}" for count in counts)] for one in (*found, sums)]
+  return {"id": "lines", "header": ["what", *counts], "rows": rows}
+
+
 # Tables that do not come from a report, by their names: functions of the directory of results.
 OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "cases": advice_tables.cases,
@@ -32,6 +42,7 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "estimators": advice_tables.estimators,
   "published_ranking": published.ranking,
   "orderings": published.orderings,
+  "lines": lines,
 }
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 # What the claims say, in a few words.

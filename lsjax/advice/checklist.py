@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lsjax import files
+from lsjax import files, regular
 from lsjax.advice.assembly import about
 from lsjax.advice.problem import UNKNOWN, Problem
 from lsjax.data import separated
@@ -99,6 +99,7 @@ def _rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
   """Returns the fields of each row by column, without spaces around them."""
   where = files.path(path)
   try:
+    regular.check(where)
     with where.open(encoding="utf-8-sig", errors="replace") as file:
       first = file.readline()
     separator = max(",;\t", key=first.count)

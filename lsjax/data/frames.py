@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lsjax import regular
 from lsjax.data import images, separated
 from lsjax.data.classes import listed
 from lsjax.validation import one_line
@@ -42,7 +43,7 @@ def read(
   if suffix not in SUFFIXES:
     raise ValueError("is no table: a .csv, .tsv or .parquet file is needed")
   try:
-    images.check_memory(path.stat().st_size, "data.name=npz reads larger data")
+    images.check_memory(regular.check(path), "data.name=npz reads larger data")
     if suffix == ".parquet":
       from pyarrow import parquet
 

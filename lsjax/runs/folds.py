@@ -74,7 +74,7 @@ def diagnostics(workdir: str | os.PathLike[str], *names: str) -> list[np.ndarray
   """
   path = files.path(workdir) / "diagnostics.npz"
   try:
-    with path.open("rb") as f, np.load(f, allow_pickle=False) as saved:
+    with files.opened(path) as f, np.load(f, allow_pickle=False) as saved:
       return [saved[name] for name in names]
   except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged file
     raise WorkdirError(f"{path} cannot be read ({one_line(error)})") from error

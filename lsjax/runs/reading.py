@@ -90,7 +90,7 @@ def noise_npz(path: str | os.PathLike[str]) -> noise.NoisyLabels:
     WorkdirError: one line that names the file, if it is missing or damaged.
   """
   try:
-    with files.path(path).open("rb") as f, np.load(f, allow_pickle=False) as saved:
+    with files.opened(path) as f, np.load(f, allow_pickle=False) as saved:
       arrays = {name: saved[name] for name in saved.files}
     seed = int(arrays["seed"])
     labels = noise.NoisyLabels(

@@ -38,7 +38,10 @@ def read_matrix(path: str | os.PathLike[str]) -> NDArray[np.float64]:
       matrix = _only(archives.load(path))
     else:
       archives.check_regular(path)
-      matrix = np.loadtxt(path.read_text().replace(",", " ").splitlines(), ndmin=2)
+      lines = path.read_text().replace(",", " ").splitlines()
+      if not any(line.partition("#")[0].strip() for line in lines):  # NumPy would warn
+        raise ValueError("it holds no numbers")
+      matrix = np.loadtxt(lines, ndmin=2)
     matrix = np.asarray(matrix, np.float64)
   except (OSError, ValueError, TypeError) as error:
     raise ValueError(f"{path}: cannot be read as a matrix ({error})") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lsjax import files
+from lsjax import files, regular
 from lsjax.advice.report import evidence, figures, parts, wording
 from lsjax.advice.report.parts import Section
 from lsjax.reports import reading
@@ -30,6 +30,7 @@ def read(path: pathlib.Path) -> list[Suspect]:
     DamagedError: if the file cannot be read or lacks a column or a number.
   """
   try:
+    regular.check(path)
     with files.path(path).open(encoding="utf-8", newline="") as f:
       rows: list[Suspect] = list(csv.DictReader(f))
     for row in rows:
@@ -100,7 +101,7 @@ def _gallery(content: Mapping[str, Any], rows: Sequence[Suspect], path: pathlib.
   if not content["data"]["is_image"] or not path.exists():
     return []
   try:
-    with files.path(path).open("rb") as f, np.load(f, allow_pickle=False) as found:
+    with files.opened(path) as f, np.load(f, allow_pickle=False) as found:
       places = {str(id): i for i, id in enumerate(found["train_ids"].tolist())}
       shown = [row for row in rows if row["id"] in places]
       images = found["train_images"][[places[row["id"]] for row in shown]]
