@@ -44,12 +44,13 @@ class ArchivedCell(CellResults):
 
 
 def cells_json(sweep: SweepResults) -> dict[str, Any]:
-  """Returns the content of cells.json."""
-  first = sweep.cells[0].flat
+  """Returns the content of cells.json, in which absolute paths are names of files."""
+  first = _portable(sweep.cells[0].flat)
 
   def cell_json(cell: CellResults) -> dict[str, Any]:
-    changes = {n: v for n, v in cell.flat.items() if n not in first or first[n] != v}
-    absent = [name for name in first if name not in cell.flat]
+    flat = _portable(cell.flat)
+    changes = {n: v for n, v in flat.items() if n not in first or first[n] != v}
+    absent = [name for name in first if name not in flat]
     classes = cell.num_classes if any(cell.results.values()) else 0
     about = {"candidate_of": cell.candidate_of, "classes": classes}
     return {"name": cell.name, **about, "changes": changes, "absent": absent}
@@ -110,6 +111,16 @@ def read(path: pathlib.Path) -> SweepResults:
   except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
     why = f"{path} holds no readable {CELLS} and {RUNS} ({type(error).__name__}: {error})"
     raise ResultsError(reading.plain(why)) from error
+
+
+def _portable(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a flat config that says nothing of the machine's directories."""
+  return {
+    name: pathlib.PurePath(value).name
+    if isinstance(value, str) and pathlib.PurePath(value).is_absolute()
+    else value
+    for name, value in flat.items()
+  }
 
 
 def _cell(

@@ -81,10 +81,16 @@ def test_a_report_gives_the_same_tables_without_the_runs(tmp_path):
   path = made_up_sweep.write(
     tmp_path / "sweep", pictures=True, keep=lambda name, seed: (name, seed) != ("CE, noise 0.2", 2)
   )
+  index = files.read_json(path / "sweep.json")
+  for listed in index["cells"]:
+    listed["config"]["data"]["path"] = str(tmp_path / "gone.npz")
+  files.write_json(path / "sweep.json", index)
   cell = results.read(path).trained("FC 0.1", 0.2)
   files.write_json(cell.workdirs[1] / "result.json", {"status": "diverged", "final": None})
   first, second = tmp_path / "first", tmp_path / "second"
   shown = reports.write(path, first)
+  assert '"gone.npz"' in (first / "cells.json").read_text()
+  assert str(tmp_path) not in (first / "cells.json").read_text()
   again = reports.write(first, second)
   assert again == shown.replace(str(first), str(second))
   one, other = contents(first), contents(second)
