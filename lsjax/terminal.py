@@ -2,9 +2,12 @@
 
 import io
 import os
+import signal
 import sys
 import types
 from typing import TextIO
+
+_INTERRUPTED = "\nlsjax: interrupted; what was saved before stays"  # below a progress bar
 
 
 class _Output(io.FileIO):
@@ -44,7 +47,8 @@ def protect() -> None:
   process opens would take their place, and messages of libraries would be written into it. Streams
   that something else has replaced, such as those of a notebook, stay as they are.
 
-  An interrupt from the keyboard that nothing catches ends in one line instead of a traceback.
+  An interrupt from the keyboard that nothing catches ends in one line instead of a traceback, also
+  one that Python could not raise.
   """
   for descriptor in range(3):
     try:
@@ -58,6 +62,8 @@ def protect() -> None:
       setattr(sys, name, open_output(descriptor, encoding))
   if sys.excepthook is sys.__excepthook__:
     sys.excepthook = _print_error
+  if sys.unraisablehook is sys.__unraisablehook__:
+    sys.unraisablehook = _print_unraisable
 
 
 def _print_error(
@@ -65,9 +71,23 @@ def _print_error(
 ) -> None:
   """Prints an error that nothing catches; Python ends after it as the signal would end it."""
   if issubclass(kind, KeyboardInterrupt):
-    print("\nlsjax: interrupted; what was saved before stays", file=sys.stderr)
+    print(_INTERRUPTED, file=sys.stderr)
   else:
     sys.__excepthook__(kind, error, traceback)
+
+
+def _print_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+  """Prints an error that cannot be raised where it occurs; ends the process if it is an interrupt.
+
+  Python would drop an interrupt that comes inside a callback, such as that of JAX at each
+  collection of garbage, and go on.
+  """
+  if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+    sys.__unraisablehook__(unraisable)
+    return
+  print(_INTERRUPTED, file=sys.stderr)
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  signal.raise_signal(signal.SIGINT)
 
 
 def _to_null(descriptor: int) -> None:

@@ -248,3 +248,14 @@ def test_one_line_for_what_cannot_be_read(imagenet_directory, kind, workers, mes
   with pytest.raises(streams.DataError, match=message) as caught:
     next(batches)
   assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_among_the_records(tmp_path, imagenet_directory):
+  """TFDS would wait for ever for somebody to write into it."""
+  shutil.copytree(imagenet_directory, tmp_path / "tfds")
+  (path, *_) = (tmp_path / "tfds").rglob("*train.array_record*")
+  path.unlink()
+  os.mkfifo(path)
+  section = config_lib.Data(name="imagenet2012", data_dir=str(tmp_path / "tfds"))
+  with pytest.raises(ValueError, match=r"has no readable imagenet2012 .*array_record.*or a pipe"):
+    streams.open_split(section, "train")

@@ -22,7 +22,7 @@ import numpy as np
 
 from lsjax import config as config_lib
 from lsjax.data import decoding
-from lsjax.data.tfds import explaining_errors, quiet_tensorflow_datasets
+from lsjax.data.tfds import check_files, explaining_errors, quiet_tensorflow_datasets
 from lsjax.validation import UserError
 
 Box = tuple[int, int, int, int]
@@ -118,6 +118,7 @@ def open_split(section: config_lib.Data, split: str) -> Source:
     import tensorflow_datasets as tfds
 
     with explaining_errors(f"has no readable {section.name}"):
+      check_files(section.name, section.data_dir)
       builder = tfds.builder(section.name, data_dir=section.data_dir or None)
       if not builder.is_prepared():
         raise FileNotFoundError("not prepared there; TFDS's page of the data set says how")

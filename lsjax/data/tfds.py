@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax import files
+from lsjax import files, regular
 from lsjax import labels as labels_lib
 from lsjax.data import decoding
 from lsjax.data.dataset import Dataset
@@ -83,10 +83,32 @@ def explaining_errors(problem: str, kind: type[ValueError] = ValueError) -> Iter
     raise kind(f"{problem} ({config_lib.one_line(error)})") from error
 
 
+def check_files(name: str, data_dir: str) -> None:
+  """Checks that all files of a data set are regular ones; TFDS would wait for a pipe for ever.
+
+  Args:
+    name: the TFDS name of the data set.
+    data_dir: the TFDS directory; "" stands for TFDS's own default.
+
+  Raises:
+    OSError: with the name of a file that is a device or a pipe.
+  """
+  directory = data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  if not files.is_local(directory):
+    return
+  for path in sorted((files.path(directory) / name).rglob("*")):
+    if path.exists() and not path.is_dir():
+      try:
+        regular.check(path)
+      except OSError as error:
+        raise OSError(f"{path}: {error}") from error
+
+
 def _builder(name: str, data_dir: str) -> Any:
   """Returns the TFDS builder of a data set; that of CIFAR prepares it without TensorFlow."""
   import tensorflow_datasets
 
+  check_files(name, data_dir)
   if name in ("cifar10", "cifar100"):
     return _cifar_class(name)(data_dir=data_dir or None, file_format="array_record")
   return tensorflow_datasets.builder(name, data_dir=data_dir or None)
