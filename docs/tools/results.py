@@ -44,7 +44,11 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "orderings": published.orderings,
   "lines": lines,
 }
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+  ROOT / "README.md",
+  *sorted((ROOT / "docs").glob("*.md")),
+  ROOT / "results/gpu/h100/README.md",
+)
 # What the claims say, in a few words.
 _SHORT = {
   "C1": "LS beats CE",
@@ -60,7 +64,7 @@ _SHORT = {
 # How a heading calls the noise that is said in the statements of a report.
 _NOISES = {"20 % noise": "20 % symmetric noise"}
 _MARKED = re.compile(
-  r"(<!-- (results/[\w+]+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
+  r"(<!-- (results/[\w+/]+) (\w+)(?:: (.*?))?(?: \| (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
