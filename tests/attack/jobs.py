@@ -39,8 +39,11 @@ def get_config():
 """
 # Made anew from the others, with times or versions that are no result, or of an earlier process.
 _NO_RESULT = (
-  *("report.md", "report.html", "report.json", "advice.json", "theory.json", "sessions.jsonl"),
+  *("report.md", "report.html", "report.json", "cells.json", "advice.json", "theory.json"),
+  "sessions.jsonl",
 )
+# What of some of them is a result all the same.
+_RESULTS_IN = {"report.json": ("claims", "tables"), "cells.json": ("label", "config", "cells")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +121,7 @@ def make(name, place, server):
     if name == "report":
       trained = whole(Job(command, args, workdir, place / "sweep"), server)
       begin = trained.whole
-      for path in ("report.md", "report.html", "report.json", "results.json"):
+      for path in ("report.md", "report.html", "report.json", "results.json", "cells.json"):
         (begin / path).unlink()
       for path in ("tables", "figures"):
         shutil.rmtree(begin / path)
@@ -152,11 +155,14 @@ def difference(parts, whole):
       return f"{name} is missing"
     if (parts / name).read_bytes() != (whole / name).read_bytes():
       return f"{name} differs"
-  for path in sorted(whole.rglob("report.json")):
-    name = path.relative_to(whole)
-    for key in ("claims", "tables"):
-      if files.read_json(parts / name)[key] != files.read_json(path)[key]:
-        return f"{name}: {key} differ"
+  for name, keys in _RESULTS_IN.items():
+    for path in sorted(whole.rglob(name)):
+      if not (parts / path.relative_to(whole)).exists():
+        return f"{path.relative_to(whole)} is missing"
+      one, other = files.read_json(parts / path.relative_to(whole)), files.read_json(path)
+      for key in keys:
+        if one[key] != other[key]:
+          return f"{path.relative_to(whole)}: {key} differ"
   if (whole / "advice.json").exists():
     contents = [files.read_json(where / "advice.json") for where in (parts, whole)]
     if dict(contents[0], seconds=0) != dict(contents[1], seconds=0):
