@@ -12,6 +12,7 @@ import argparse
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,6 +41,65 @@ def make_network(
   return models.create(section, spec, axis_name=axis_name)
 
 
+def make_program(
+  name: str,
+  num_steps: int,
+  *,
+  dtype: str = "float32",
+  layout: devices.Layout,
+  num_classes: int = 10,
+  loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
+  convolution: Callable[..., jax.Array] | None = None,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+  """Makes the compiled functions that initialise and train the runs of a layout on random images.
+
+  Args:
+    name: the name of the model.
+    num_steps: the number of steps of a compiled call.
+    dtype: the type of the activations.
+    layout: the layout of the runs.
+    num_classes: the number of classes L.
+    loss: the loss of every run.
+    convolution: the network's convolution; None for that of the packing.
+
+  Returns:
+    `programs.make_init` and `programs.make_train_call`.
+  """
+  model = make_network(name, num_classes=num_classes, dtype=dtype, axis_name=layout.axis_name)
+  model = model.clone(convolution=convolution or models.PACKED_CONVOLUTIONS.get(layout.packing))
+  augmented = SHAPES[name][0] == 32
+  data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
+  program = config_lib.program_of(loss)
+  init = programs.make_init(model, layout, program, NUM_EXAMPLES)
+  train_call = programs.make_train_call(
+    model, data, layout, program=program, batch_size=BATCH_SIZE, num_steps=num_steps
+  )
+  return init, train_call
+
+
+def make_arrays(
+  name: str,
+  *,
+  layout: devices.Layout,
+  num_classes: int = 10,
+  loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
+) -> tuple[Any, ...]:
+  """Makes what the programs of `make_program` take beside the state.
+
+  Returns:
+    Images, the indices of the examples, labels and hyper-parameters of every run, and the seeds.
+  """
+  rng = np.random.default_rng(0)
+  runs = range(layout.capacity)
+  images = layout.replicate(rng.integers(0, 256, (NUM_EXAMPLES, *SHAPES[name]), dtype=np.uint8))
+  labels = layout.place([rng.integers(0, num_classes, NUM_EXAMPLES).astype(np.int32) for _ in runs])
+  examples = layout.place([np.arange(NUM_EXAMPLES, dtype=np.int32) for _ in runs])
+  configs = [config_lib.Config(loss=loss, seed=config_lib.Seeds(data=seed)) for seed in runs]
+  arrays = matrices.method_arrays(loss, None, num_classes)
+  hparams = layout.place([step.make_hparams(config, arrays) for config in configs])
+  return images, examples, labels, hparams, layout.place([np.uint32(seed) for seed in runs])
+
+
 def make_call(
   name: str,
   num_steps: int,
@@ -61,31 +121,14 @@ def make_call(
     num_classes: the number of classes L.
     loss: the loss of every run.
   """
-  shape = SHAPES[name]
   layout = layout or devices.Layout(tuple(devices.choose(1)), shared=True)
-  model = make_network(name, num_classes=num_classes, dtype=dtype, axis_name=layout.axis_name)
-  model = model.clone(convolution=models.PACKED_CONVOLUTIONS.get(layout.packing))
-  augmented = shape[0] == 32
-  data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
-  rng = np.random.default_rng(0)
-  runs = range(layout.capacity)
-  images = layout.replicate(rng.integers(0, 256, (NUM_EXAMPLES, *shape), dtype=np.uint8))
-  labels = layout.place([rng.integers(0, num_classes, NUM_EXAMPLES).astype(np.int32) for _ in runs])
-  examples = layout.place([np.arange(NUM_EXAMPLES, dtype=np.int32) for _ in runs])
-  configs = [config_lib.Config(loss=loss, seed=config_lib.Seeds(data=seed)) for seed in runs]
-  arrays = matrices.method_arrays(loss, None, num_classes)
-  hparams = layout.place([step.make_hparams(config, arrays) for config in configs])
-  program = config_lib.program_of(loss)
-  init = programs.make_init(model, layout, program, NUM_EXAMPLES)
-  state = init(images, hparams.optim, layout.place([np.uint32(seed) for seed in runs]))
-  train_call = programs.make_train_call(
-    model,
-    data,
-    layout,
-    program=program,
-    batch_size=BATCH_SIZE,
-    num_steps=num_steps,
+  init, train_call = make_program(
+    name, num_steps, dtype=dtype, layout=layout, num_classes=num_classes, loss=loss
   )
+  images, examples, labels, hparams, seeds = make_arrays(
+    name, layout=layout, num_classes=num_classes, loss=loss
+  )
+  state = init(images, hparams.optim, seeds)
 
   def call() -> None:
     nonlocal state

@@ -143,6 +143,41 @@ def test_learning_rate_and_clipping():
   np.testing.assert_allclose(update["k"], [[-0.6, -0.8]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_flat_parameters_are_updated_like_trees(clip_norm):
+  rng = np.random.default_rng(0)
+  shapes = {"a": {"bias": (3,), "kernel": (2, 3)}, "b": {"kernel": (3, 3, 1, 2), "scale": (2,)}}
+  make = lambda: jax.tree.map(  # noqa: E731
+    lambda shape: jnp.array(rng.normal(size=shape), jnp.float32),
+    *(shapes,),
+    is_leaf=lambda node: isinstance(node, tuple),
+  )
+  section = config_lib.Optim(learning_rate=0.3, clip_norm=clip_norm, weight_decay=0.1)
+  numbers = optimizer.from_config(section)
+  params, grads = make(), [make() for _ in range(3)]
+  state = optimizer.transformation(numbers, 0).init(params)
+  flat = optimizer.flatten(params, state, "sgd")
+  assert jax.tree.leaves(flat[0])[0].shape == (3 + 6 + 18 + 2,)
+  for at_step, grad in enumerate(grads):
+    transform = optimizer.transformation(numbers, at_step)
+    updates, state = transform.update(grad, state, params)
+    params = jax.tree.map(jnp.add, params, updates)
+    vector = optimizer.flatten(grad, (), "sgd")[0].vector
+    updates, flat_state = transform.update(flat[0].replace(vector=vector), flat[1], flat[0])
+    flat = jax.tree.map(jnp.add, flat[0], updates), flat_state
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-7),
+    *((params, state), optimizer.unflatten(*flat)),
+  )
+  assert jax.tree.structure((params, state)) == jax.tree.structure(optimizer.unflatten(*flat))
+
+
+def test_layers_of_lars_stay_apart():
+  """LARS needs the norm of each layer, which a flat vector does not have."""
+  params = {"kernel": jnp.ones((2, 2))}
+  assert optimizer.flatten(params, (), "lars") == (params, ())
+
+
 def test_methods_share_one_program(make_config):
   """Another loss, alpha, seed or noise is other arrays: nothing is compiled again."""
   config = make_config()

@@ -192,7 +192,7 @@ class Layout:
       devices=self.devices,
     )
     part = np.array([i if self.shared else 0 for i, _ in self._local])
-    return lambda *args: compiled(part, *args)
+    return partial(compiled, part)
 
   @staticmethod
   def _single(f: Callable[..., Any]) -> Callable[..., Any]:

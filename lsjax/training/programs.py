@@ -1,5 +1,6 @@
 """The compiled programs of a training loop: steps, evaluation, prediction, initial states."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from lsjax import config as config_lib
 from lsjax import methods, metrics
 from lsjax.data import augmentation, sampling
-from lsjax.training import step, teachers
+from lsjax.training import optimizer, step, teachers
 from lsjax.training.devices import AXIS, Layout, SharedValue
 
 Array = jax.Array
@@ -78,8 +79,11 @@ def make_train_call(
       of_batch = step.Batch(batch_images, labels[batch], teacher_logits, batch)
       return train_step(state, of_batch, hparams), None
 
+    params, opt_state = optimizer.flatten(state.params, state.opt_state, hparams.optim.name)
+    state = dataclasses.replace(state, params=params, opt_state=opt_state)
     state, _ = jax.lax.scan(body, state, indices)
-    return state, state.progress
+    params, opt_state = optimizer.unflatten(state.params, state.opt_state)
+    return dataclasses.replace(state, params=params, opt_state=opt_state), state.progress
 
   def order(
     state: step.TrainState, examples: Array, labels: Array, hparams: step.Hparams, *_: Any

@@ -248,7 +248,8 @@ def make_train_step(
       plain = losses.cross_entropy(logits, batch.labels, where=where & (progress < 1))
       return progress * own + (1 - progress) * plain, memory
 
-    def objective(params: Any) -> Any:
+    def objective(given_params: Any) -> Any:
+      params = optimizer_lib.as_tree(given_params)
       logits, updates = model.apply(
         {"params": params, "batch_stats": state.batch_stats},
         batch.images,
