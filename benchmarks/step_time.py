@@ -24,10 +24,13 @@ from lsjax.training import devices, loop, matrices, programs, setup, step
 
 SHAPES = {
   "mlp": (8, 8, 1),
+  "mlp_512": (128,),
   "small_cnn": (32, 32, 3),
   "resnet32": (32, 32, 3),
   "resnet56": (32, 32, 3),
 }
+# Networks by another name than their model's, with the width of their hidden layer.
+_HIDDEN = {"mlp_512": ("mlp", 512)}
 DEFAULT_MODELS = "mlp,small_cnn,resnet32"
 BATCH_SIZE, NUM_EXAMPLES = 128, 2048
 
@@ -36,7 +39,8 @@ def make_network(
   name: str, *, num_classes: int = 10, dtype: str = "float32", axis_name: str | None = None
 ) -> models.Network:
   """Builds a network for random images of its shape in `SHAPES`."""
-  section = config_lib.Model(name=name, hidden=32, dtype=dtype)  # type: ignore[arg-type]
+  model, hidden = _HIDDEN.get(name, (name, 32))
+  section = config_lib.Model(name=model, hidden=hidden, dtype=dtype)  # type: ignore[arg-type]
   spec = models.InputSpec(num_classes, (127.0,), (64.0,), SHAPES[name], "uint8")
   return models.create(section, spec, axis_name=axis_name)
 

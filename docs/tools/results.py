@@ -35,6 +35,23 @@ def lines(directory: pathlib.Path) -> dict[str, Any]:
   return {"id": "lines", "header": ["what", *counts], "rows": rows}
 
 
+def kernels(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns the table of the kernels of a step, with predicted times."""
+  parts = ("convolution", "preparing convolutions", "BatchNorm", "optimizer", "input", "rest")
+  predicted = [f"predicted {what}, {gpu}" for gpu in ("h100", "h200") for what in ("ms", "run-steps/s")]
+  header = ["program", "kernels", *parts, "MiB", "GFLOP", *(p.replace("h", "H") for p in predicted)]
+  rows = []
+  for row in json.loads((directory / "kernels.json").read_text())["rows"]:
+    details = row["details"]
+    rows.append(
+      [row["name"].split()[-1], f"{row['value']['median']:.0f}"]
+      + [f"{details[f'kernels, {part}']:.0f}" for part in parts]
+      + [f"{details[key]:,.0f}" for key in ("mib", "gflop")]
+      + [f"{details[key]:,.{2 if 'ms' in key else 0}f}" for key in predicted]
+    )
+  return {"id": "kernels", "header": header, "rows": rows}
+
+
 # Tables that do not come from a report, by their names: functions of the directory of results.
 OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "cases": advice_tables.cases,
@@ -43,6 +60,7 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "published_ranking": published.ranking,
   "orderings": published.orderings,
   "lines": lines,
+  "kernels": kernels,
 }
 PAGES = (
   ROOT / "README.md",
