@@ -4,12 +4,12 @@
       --out=results/benchmarks/peer_torch_table.json
 
 A table has 40 runs of one two-layer network: 64-32-10 as for digits, and 128-512-10 as for
-embeddings. lsjax trains them as its sweeps do, on every core some of them in turn. PyTorch trains all
-40 at once as an expert would write it: weights and batches of all runs in batched matrix products,
-and a step with its gradients, Nesterov momentum and weight decay under torch.compile. Both draw a
-new order for every epoch and every run, and look up examples and smoothed labels in it. Their steps
-are counted alike; evaluation, log rows and files are not part of either. Compilation is not counted.
-About two minutes on 2 cores.
+embeddings. lsjax trains them as its sweeps do, on every core some of them in turn. PyTorch trains
+all 40 at once as an expert would write it: weights and batches of all runs in batched matrix
+products, and a step with its gradients, Nesterov momentum and weight decay under torch.compile.
+Both draw a new order for every epoch and every run, and look up examples and smoothed labels in it.
+Their steps are counted alike; evaluation, log rows and files are not part of either. Compilation is
+not counted. About two minutes on 2 cores.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 # As lsjax.sweep does: a CPU device for every core.
-_DEVICES = "--xla_force_host_platform_device_count"
-if _DEVICES not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = f"{_DEVICES}={len(os.sched_getaffinity(0))}"
+os.environ.setdefault(
+  "XLA_FLAGS", f"--xla_force_host_platform_device_count={len(os.sched_getaffinity(0))}"
+)
 
 import torch
 

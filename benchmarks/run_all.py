@@ -5,9 +5,10 @@
     python benchmarks/run_all.py --only=none              # only the table of earlier results
     python benchmarks/run_all.py --only=none --readme     # and writes it to the pages
 
-Results are written to results/benchmarks/<name>.json. `peer_torch` needs torch, which `pip install
-torch` installs, and is left out without it. After the table the missed targets are listed;
-benchmarks/README.md says what was tried. This process does not import JAX.
+Results are written to results/benchmarks/<name>.json. What needs PyTorch (`pip install torch`) or
+XLA's compiler for GPUs (`pip install "jax[cuda12]"`) is left out without it. After the table the
+missed targets are listed; benchmarks/README.md says what was tried. This process does not import
+JAX.
 """
 
 import argparse
@@ -25,6 +26,7 @@ NAMES = (
   "floor",
   "step_time",
   "peer_torch",
+  "peer_torch_table",
   "packing",
   "startup",
   "loop_overhead",
@@ -35,7 +37,10 @@ NAMES = (
   "memory",
   "input_pipeline",
   "scaling",
+  "kernels",
 )
+# The packages without which a benchmark is left out.
+NEEDED = {"peer_torch": "torch", "peer_torch_table": "torch", "kernels": "jax_cuda12_plugin"}
 HEADER = ("benchmark", "measured", "median (min to max)", "ratio", "target", "peak host MiB")
 BEGIN, END = "<!-- made by: python benchmarks/run_all.py --only=none --readme -->", "<!-- end -->"
 
@@ -185,8 +190,9 @@ def main() -> None:
       parser.error(f"--only={name}: must be none or some of {', '.join(NAMES)}")
   failed = []
   for name in names:
-    if name == "peer_torch" and importlib.util.find_spec("torch") is None:
-      print("peer_torch: left out, torch is not installed")
+    needed = NEEDED.get(name)
+    if needed and importlib.util.find_spec(needed) is None:
+      print(f"{name}: left out, {needed} is not installed")
       continue
     print(f"== {name}", flush=True)
     command = [sys.executable, "-m", f"benchmarks.{name}", f"--out={RESULTS / name}.json"]

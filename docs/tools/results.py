@@ -38,7 +38,9 @@ def lines(directory: pathlib.Path) -> dict[str, Any]:
 def kernels(directory: pathlib.Path) -> dict[str, Any]:
   """Returns the table of the kernels of a step, with predicted times."""
   parts = ("convolution", "preparing convolutions", "BatchNorm", "optimizer", "input", "rest")
-  predicted = [f"predicted {what}, {gpu}" for gpu in ("h100", "h200") for what in ("ms", "run-steps/s")]
+  predicted = [
+    f"predicted {what}, {gpu}" for gpu in ("h100", "h200") for what in ("ms", "run-steps/s")
+  ]
   header = ["program", "kernels", *parts, "MiB", "GFLOP", *(p.replace("h", "H") for p in predicted)]
   rows = []
   for row in json.loads((directory / "kernels.json").read_text())["rows"]:
