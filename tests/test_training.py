@@ -172,6 +172,24 @@ def test_flat_parameters_are_updated_like_trees(clip_norm):
   assert jax.tree.structure((params, state)) == jax.tree.structure(optimizer.unflatten(*flat))
 
 
+@pytest.mark.parametrize("packing", ["sequential", "vmap"])
+def test_vectors_and_trees_train_alike(make_config, packing, monkeypatch):
+  """What accelerators do, on a CPU."""
+  config = make_config(**{"optim.clip_norm": 1.0})
+  run = setup.prepare(config)
+  layout = devices_lib.Layout(tuple(run.devices), width=2, packing=packing)
+  states = []
+  for prefers_vectors in (False, True):
+    monkeypatch.setattr(devices_lib.Layout, "prefers_vectors", prefers_vectors)
+    programs.make_train_call.cache_clear()
+    pack = loop.Pack([run, run], layout)
+    training = loop.Loop(pack, [], pack.initial_state(), 0)
+    training.advance(7)
+    states.append(pack.fetch(training.state))
+  programs.make_train_call.cache_clear()
+  assert_close(*(jax.tree.map(np.asarray, s) for s in states), rtol=1e-5, atol=1e-6)
+
+
 def test_layers_of_lars_stay_apart():
   """LARS needs the norm of each layer, which a flat vector does not have."""
   params = {"kernel": jnp.ones((2, 2))}

@@ -114,6 +114,15 @@ class Layout:
     """The number of parts into which each batch is divided."""
     return len(self.devices) if self.shared else 1
 
+  @property
+  def prefers_vectors(self) -> bool:
+    """Whether few operations on long vectors are faster than many on the arrays of a tree.
+
+    On a GPU every operation costs microseconds (docs/performance.md). On CPUs they cost less than
+    the slices of such a vector, which made the steps of wide layers slower.
+    """
+    return self.devices[0].platform != "cpu"
+
   def replicate(self, tree: Any) -> Any:
     """Puts a copy of every array on each device."""
     return jax.device_put(tree, self._sharding(PartitionSpec()))

@@ -79,9 +79,12 @@ def make_train_call(
       of_batch = step.Batch(batch_images, labels[batch], teacher_logits, batch)
       return train_step(state, of_batch, hparams), None
 
-    params, opt_state = optimizer.flatten(state.params, state.opt_state, hparams.optim.name)
-    state = dataclasses.replace(state, params=params, opt_state=opt_state)
-    state, _ = jax.lax.scan(body, state, indices)
+    params, opt_state = state.params, state.opt_state
+    if layout.prefers_vectors:
+      params, opt_state = optimizer.flatten(params, opt_state, hparams.optim.name)
+    state, _ = jax.lax.scan(
+      body, dataclasses.replace(state, params=params, opt_state=opt_state), indices
+    )
     params, opt_state = optimizer.unflatten(state.params, state.opt_state)
     return dataclasses.replace(state, params=params, opt_state=opt_state), state.progress
 
