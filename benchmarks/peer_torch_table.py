@@ -3,13 +3,13 @@
     pip install torch && python -m benchmarks.peer_torch_table \\
       --out=results/benchmarks/peer_torch_table.json
 
-A table has 40 runs of one two-layer network: 64-32-10 as for digits, and 128-512-10 as for
-embeddings. lsjax trains them as its sweeps do, on every core some of them in turn. PyTorch trains
-all 40 at once as an expert would write it: weights and batches of all runs in batched matrix
-products, and a step with its gradients, Nesterov momentum and weight decay under torch.compile.
-Both draw a new order for every epoch and every run, and look up examples and smoothed labels in it.
-Their steps are counted alike; evaluation, log rows and files are not part of either. Compilation is
-not counted. About two minutes on 2 cores.
+A table has 8 cells of 5 seeds, 40 runs of one two-layer network: 64-32-10 as for digits, and
+128-512-10 as for embeddings. lsjax trains them as its sweeps do, on every core some of them in turn,
+and by vmap as `lsjax.sweep --packing` does. PyTorch trains all 40 at once as an expert would write
+it: weights and batches of all runs in batched matrix products, and a step with its gradients,
+Nesterov momentum and weight decay under torch.compile. Both draw a new order for every epoch and
+every seed, and look up examples and smoothed labels in it. Steps are counted alike; evaluation, log
+rows and files are not part of either. Compilation is not counted. About four minutes on 2 cores.
 """
 
 import argparse
@@ -26,11 +26,12 @@ os.environ.setdefault(
 import torch
 
 from benchmarks import harness, step_time
+from lsjax.sweeps import execution
 from lsjax.training import devices
 
 # Calls are long enough that threads of the side before no longer wait for work.
-RUNS, CALL, CALLS = 40, 100, 4
-STEPS = CALL * CALLS
+CELLS, SEEDS, CALL, CALLS = 8, 5, 100, 4
+RUNS, STEPS = CELLS * SEEDS, CALL * CALLS
 BATCH, EXAMPLES = step_time.BATCH_SIZE, 1437
 # By table: the model of benchmarks/step_time.py, inputs and hidden units.
 TABLES = {"digits": ("mlp", 64, 32), "embeddings": ("mlp_512", 128, 512)}
@@ -73,26 +74,31 @@ def torch_call(inputs: int, hidden: int, *, compiled: bool) -> Callable[[], None
     nonlocal params, momentum
     for _ in range(CALLS):
       epochs = -(-CALL * BATCH // EXAMPLES)
-      orders = torch.rand(RUNS, epochs, EXAMPLES).argsort(-1).flatten(1)
+      orders = torch.rand(SEEDS, epochs, EXAMPLES).argsort(-1).flatten(1)
+      orders = orders.repeat_interleave(CELLS, 0)
       for i in range(CALL):
         params, momentum = train_step(params, momentum, orders[:, i * BATCH : (i + 1) * BATCH])
 
   return call
 
 
-def lsjax_call(model: str) -> tuple[Callable[[], None], int]:
+def lsjax_call(model: str, packing: str = "") -> tuple[Callable[[], None], int]:
   """Makes a function that trains as many runs at once as a sweep does, and returns their number."""
   layout = devices.packed_layout(devices.choose(0), False)
-  return step_time.make_call(model, CALL, num_calls=CALLS, layout=layout), layout.capacity
+  if packing:
+    kind, width = execution.packing_of(packing)
+    layout = devices.Layout(layout.devices, width=width, packing=kind)
+  call = step_time.make_call(model, CALL, num_calls=CALLS, layout=layout, runs_of_seed=CELLS)
+  return call, layout.capacity
 
 
 def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Times both sides of each table in turn."""
   for table, (model, inputs, hidden) in TABLES.items():
-    own, capacity = lsjax_call(model)
     torch_of = functools.partial(torch_call, inputs, hidden)
     calls = {
-      f"{table}, lsjax": (own, capacity),
+      f"{table}, lsjax": lsjax_call(model),
+      f"{table}, lsjax vmap:20": lsjax_call(model, "vmap:20"),
       f"{table}, PyTorch torch.compile": (torch_of(compiled=True), RUNS),
       f"{table}, PyTorch eager": (torch_of(compiled=False), RUNS),
     }

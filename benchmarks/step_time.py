@@ -87,8 +87,16 @@ def make_arrays(
   layout: devices.Layout,
   num_classes: int = 10,
   loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
+  runs_of_seed: int = 1,
 ) -> tuple[Any, ...]:
   """Makes what the programs of `make_program` take beside the state.
+
+  Args:
+    name: the name of the model.
+    layout: the layout of the runs.
+    num_classes: the number of classes L.
+    loss: the loss of every run.
+    runs_of_seed: how many runs in a row have the same data seed.
 
   Returns:
     Images, the indices of the examples, labels and hyper-parameters of every run, and the seeds.
@@ -98,7 +106,8 @@ def make_arrays(
   images = layout.replicate(rng.integers(0, 256, (NUM_EXAMPLES, *SHAPES[name]), dtype=np.uint8))
   labels = layout.place([rng.integers(0, num_classes, NUM_EXAMPLES).astype(np.int32) for _ in runs])
   examples = layout.place([np.arange(NUM_EXAMPLES, dtype=np.int32) for _ in runs])
-  configs = [config_lib.Config(loss=loss, seed=config_lib.Seeds(data=seed)) for seed in runs]
+  seeds = [config_lib.Seeds(data=run // runs_of_seed) for run in runs]
+  configs = [config_lib.Config(loss=loss, seed=seed) for seed in seeds]
   arrays = matrices.method_arrays(loss, None, num_classes)
   hparams = layout.place([step.make_hparams(config, arrays) for config in configs])
   return images, examples, labels, hparams, layout.place([np.uint32(seed) for seed in runs])
@@ -113,6 +122,7 @@ def make_call(
   layout: devices.Layout | None = None,
   num_classes: int = 10,
   loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
+  runs_of_seed: int = 1,
 ) -> Callable[[], None]:
   """Makes a function that trains every run of a layout on random images and waits for the end.
 
@@ -124,13 +134,14 @@ def make_call(
     layout: the layout of the runs; by default a single run on the first device.
     num_classes: the number of classes L.
     loss: the loss of every run.
+    runs_of_seed: how many runs in a row have the same data seed.
   """
   layout = layout or devices.Layout(tuple(devices.choose(1)), shared=True)
   init, train_call = make_program(
     name, num_steps, dtype=dtype, layout=layout, num_classes=num_classes, loss=loss
   )
   images, examples, labels, hparams, seeds = make_arrays(
-    name, layout=layout, num_classes=num_classes, loss=loss
+    name, layout=layout, num_classes=num_classes, loss=loss, runs_of_seed=runs_of_seed
   )
   state = init(images, hparams.optim, seeds)
 

@@ -37,7 +37,7 @@ PACKINGS = tuple(_MAP)
 class SharedValue:
   """A value that runs have in common if some of their arrays are equal.
 
-  A device that trains its runs one after another computes it once for neighbours that share it.
+  A device computes it once for neighbours that share it.
 
   Attributes:
     key: a function of the arguments of a run that returns the arrays that the value depends on.
@@ -46,6 +46,10 @@ class SharedValue:
 
   key: Callable[..., tuple[Array, ...]]
   value: Callable[..., Any]
+
+  def of_all(self, args: Any) -> Any:
+    """Returns the value of each run, with a leading axis of runs, as `args` have."""
+    return self.in_turn(lambda *given: given[-1], args)
 
   def in_turn(self, f: Callable[..., Any], args: Any) -> Any:
     """Returns f(*arguments, value) of each run, like `jax.lax.map` over a leading axis of runs."""
@@ -187,9 +191,11 @@ class Layout:
       of_run, of_runs = partial(f, part, *args[:common]), args[common:]
       if shared_value is None:
         return mapped(of_run)(*of_runs)
-      if self.width > 1 and self.packing == "sequential":
+      if self.width == 1:
+        return mapped(lambda *own: of_run(*own, shared_value.value(*own)))(*of_runs)
+      if self.packing == "sequential":
         return shared_value.in_turn(of_run, of_runs)
-      return mapped(lambda *own: of_run(*own, shared_value.value(*own)))(*of_runs)
+      return mapped(of_run)(*of_runs, shared_value.of_all(of_runs))
 
     axis = None if self.shared else 0
     compiled = jax.pmap(
@@ -216,11 +222,12 @@ class Layout:
 def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Layout:
   """Returns the layout in which a sweep packs its runs, as benchmarks/packing.py measured.
 
-  On a CPU, training one run after another is as fast as vmap for the small MLP and about twice
-  as fast for convolutional networks. These get one slot per device: more slots gain little, and
-  idle slots of the last pack cost as much as runs. On a GPU four runs of a convolutional network
-  share dense convolutions (`models.gpu_conv`): 2.5 times as fast as one run after another for
-  ResNet-32 in bfloat16 on one H100 (results/gpu/h100). Other numbers of runs were not measured.
+  On a CPU, training one run after another is faster than vmap for wide layers, about twice as fast
+  for convolutional networks, and a little slower for the smallest MLP
+  (benchmarks/peer_torch_table.py). Convolutional networks get one slot per device: more slots gain
+  little, and idle slots of the last pack cost as much as runs. On a GPU four runs of a convolutional
+  network share dense convolutions (`models.gpu_conv`): 2.5 times as fast as one run after another
+  for ResNet-32 in bfloat16 on one H100 (results/gpu/h100). Other numbers of runs were not measured.
   """
   backend = jax.default_backend()
   convolutional = {"gpu": 4}.get(backend, 1)
