@@ -5,8 +5,8 @@
 
 A table has 8 cells of 5 seeds, 40 runs of one two-layer network: 64-32-10 as for digits, and
 128-512-10 as for embeddings. lsjax trains them as its sweeps do, on every core some of them in
-turn, and by vmap as `lsjax.sweep --packing` does. PyTorch trains all 40 at once as an expert would write
-it: weights and batches of all runs in batched matrix products, and a step with its gradients,
+turn, and by vmap as `lsjax.sweep --packing` does. PyTorch trains all 40 at once as an expert would
+write it: weights and batches of all runs in batched matrix products, and a step with its gradients,
 Nesterov momentum and weight decay under torch.compile. Both draw a new order for every epoch and
 every seed, and look up examples and smoothed labels in it. Steps are counted alike; evaluation, log
 rows and files are not part of either. Compilation is not counted. About four minutes on 2 cores.
