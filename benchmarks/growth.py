@@ -1,7 +1,7 @@
 """The time of a sweep's commands as its cells grow in number: plan, training, resuming, report.
 
-    python -m benchmarks.growth --out=results/benchmarks/growth.json
-    python -m benchmarks.growth --sizes=100,1000,10000    # ten thousand too
+    python -m benchmarks.growth --out=results/benchmarks/growth.json  # 100, 400 and 1,000 cells
+    python -m benchmarks.growth --sizes=100,1000,10000 ...  # ten thousand too: twenty minutes
 
 The cells are runs of two steps on digits. For each number of cells the sweep is planned
 (`--dry_run`), trained, started again when every run is done, and reported again. A row says what
