@@ -1,4 +1,4 @@
-"""The table of the attack: what tests recorded is counted, and what was not run is named."""
+"""The table of the attack: what tests recorded is counted, and the last run is whole."""
 
 import json
 import types
@@ -69,7 +69,9 @@ def test_the_counts_are_those_that_were_asked_for():
 
 
 def test_the_last_run_is_whole():
+  """Every line of the table in the documentation was tried in full, and no case was lost."""
   lines = json.loads(table.FILE.read_text())["lines"]
-  assert {name: (one["tried"], one["lost"]) for name, one in lines.items()} == {
-    name: (count, 0) for name, (_, count) in table.LINES.items()
+  assert {name: one["tried"] for name, one in lines.items()} == {
+    name: count for name, (_, count) in table.LINES.items()
   }
+  assert {name: one["lost"] for name, one in lines.items() if one["lost"]} == {}

@@ -46,6 +46,8 @@ STUDENTS = {"small_cnn": {"teacher.targets": "cached"}, "resnet32": {}}
 
 
 def get_config(network: str = "small_cnn") -> ml_collections.ConfigDict:
+  if network not in RECIPES:
+    raise ValueError(f"{network!r}: must be {' or '.join(RECIPES)}")
   config = ml_collections.ConfigDict()
   config.label = "CIFAR-10, some training images"
   base = shipped.load("cifar_noisy", "cross_entropy")
