@@ -10,6 +10,7 @@ other threads used meanwhile. This file imports nothing of lsjax, so that it can
 
 import collections
 import functools
+import gc
 import json
 import runpy
 import sys
@@ -88,11 +89,26 @@ def watch(thread: int, seconds: dict[str, list[float]], over: threading.Event) -
   """Adds the seconds of a thread to their owners until the event is set."""
   last = time.perf_counter(), time.process_time()
   while not over.wait(PERIOD):
-    spent = seconds[owner(sys._current_frames().get(thread))]
+    spent = seconds[owner(_frame_of(thread))]
     now = time.perf_counter(), time.process_time()
     for i in range(2):
       spent[i] += now[i] - last[i]
     last = now
+
+
+def _frame_of(thread: int) -> FrameType | None:
+  """Returns the innermost frame of a thread.
+
+  Python 3.11 holds a lock while it lists the frames. If it collected garbage meanwhile, the callback
+  that JAX has for that could wait for a thread that waits for the lock, and all of them for ever.
+  """
+  was_enabled = gc.isenabled()
+  gc.disable()
+  try:
+    return sys._current_frames().get(thread)
+  finally:
+    if was_enabled:
+      gc.enable()
 
 
 def main() -> None:
