@@ -45,7 +45,7 @@ def _alone(num_classes: int) -> dict[str, tuple[Callable[..., Any], tuple[Any, .
     "smearing": {"matrix": matrix},
     "forward_correction": {"transition": matrix},
     "forward_correction by columns": {"columns": matrix.T},
-    "smeared_forward": {"matrix": matrix, "transition": matrix},
+    "smeared_forward by columns": {"matrix": matrix, "columns": matrix.T},
   }
 
   def call(name: str, keys: tuple[str, ...], x: Any, y: Any, *values: Any) -> Any:

@@ -99,8 +99,8 @@ def watch(thread: int, seconds: dict[str, list[float]], over: threading.Event) -
 def _frame_of(thread: int) -> FrameType | None:
   """Returns the innermost frame of a thread.
 
-  Python 3.11 holds a lock while it lists the frames. If it collected garbage meanwhile, the callback
-  that JAX has for that could wait for a thread that waits for the lock, and all of them for ever.
+  Python 3.11 holds a lock while it lists the frames. If it collected garbage meanwhile, JAX's
+  callback for that could wait for a thread that waits for the lock, and all of them for ever.
   """
   was_enabled = gc.isenabled()
   gc.disable()

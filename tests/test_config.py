@@ -63,7 +63,7 @@ def test_choices_are_what_the_code_offers():
       loss = config_lib.Loss(name=name, alpha=0.1, r=-0.2)
       arrays = matrices.method_arrays(loss, None, 5)
       if config_lib.program_of(loss).loss == "smeared_forward":
-        assert arrays["matrix"].shape == arrays["transition"].shape == (5, 5)
+        assert arrays["matrix"].shape == arrays["columns"].shape == (5, 5)
 
 
 def hash_with(**changes):

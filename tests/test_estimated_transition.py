@@ -55,7 +55,7 @@ def test_second_run_is_corrected_by_the_matrix(tmp_path, make_stages):
   result, workdir = stages.teach_and_train(config, tmp_path / "run")
   (first,) = stages.teacher_workdirs(config, workdir)
   run = setup.prepare(config, [teachers_lib.load(first)])
-  np.save(tmp_path / "t.npy", run.hparams.arrays["transition"].astype(np.float64))
+  np.save(tmp_path / "t.npy", run.hparams.arrays["columns"].T.astype(np.float64))
   loss = dataclasses.replace(
     config.loss, transition="file", transition_path=str(tmp_path / "t.npy")
   )

@@ -1,5 +1,7 @@
 """Identities of smoothing and corrections; test_losses_robust has a formula of every loss."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -224,11 +226,18 @@ def test_jit_vmap_pmap_agree(name, logits, labels):
   np.testing.assert_allclose(spread, expected[:4], rtol=1e-4, atol=1e-5)
 
 
-def test_columns_are_the_matrix_transposed(logits, labels, soft, asymmetric):
+@pytest.mark.parametrize(
+  "loss",
+  [
+    losses.forward_correction,
+    partial(losses.smeared_forward, matrix=0.7 * np.eye(L, dtype=np.float32) + 0.1),
+  ],
+)
+def test_columns_are_the_matrix_transposed(logits, labels, soft, asymmetric, loss):
   columns = np.ascontiguousarray(asymmetric.T)
   for y in (labels, soft):
     found = [
-      jax.value_and_grad(lambda x, y=y, kw=kw: losses.forward_correction(x, y, **kw).sum())(logits)
+      jax.value_and_grad(lambda x, y=y, kw=kw: loss(x, y, **kw).sum())(logits)
       for kw in ({"transition": asymmetric}, {"columns": columns})
     ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), *found)
@@ -307,6 +316,7 @@ def test_bad_arrays(name, logits, labels):
     ("forward_correction", {"columns": transition.pair(L, 0.3) * np.arange(1, L + 1)}, "sums to"),
     ("forward_correction", {"columns": np.eye(L), "transition": np.eye(L)}, "exactly one"),
     ("forward_correction", {}, "exactly one"),
+    ("smeared_forward", {"matrix": np.eye(L)}, "exactly one"),
     ("smeared_forward", {"matrix": np.eye(3), "transition": np.eye(L)}, "L, L"),
     ("forward_correction", {"transition": np.ones((L, L))}, "sums to"),
     ("forward_correction", {"transition": np.eye(L)[:3]}, "L, L"),

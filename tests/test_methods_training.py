@@ -10,7 +10,7 @@ import pytest
 from states import assert_close, assert_same, final_state
 
 from lsjax import config as config_lib
-from lsjax import losses, methods, models
+from lsjax import losses, methods, models, transition
 from lsjax.runs import execution, loading, reading
 from lsjax.sweeps import plan
 from lsjax.training import devices, loop, matrices, setup, step
@@ -368,3 +368,14 @@ def test_methods_that_share_a_program(make_config):
     for order in (2, 3)
   ]
   assert plan.program_key(of_order[0]) != plan.program_key(of_order[1])
+
+
+@pytest.mark.parametrize("name", ["forward_correction", "backward_correction"])
+def test_diagnostics_have_the_matrix_that_a_correction_assumes(tmp_path, make_config, name):
+  config = make_config(
+    **{"noise.kind": "pair", "noise.rate": 0.3, "loss.name": name, "loss.transition": "noise"},
+    **{"train.num_steps": 2},
+  )
+  execution.train_and_evaluate(config, tmp_path)
+  with np.load(tmp_path / "diagnostics.npz") as saved:
+    np.testing.assert_allclose(saved["transition"], transition.pair(10, 0.3), atol=1e-6)

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lsjax import transition as transition_lib
 from lsjax.losses.inputs import floating, is_concrete, is_index, prepare, square
-from lsjax.losses.logspace import as_distributions, log_mean, pick, times
+from lsjax.losses.logspace import as_distributions, of_mixture, pick, weighted
 from lsjax.losses.smoothing import smearing
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
@@ -70,20 +70,8 @@ def forward_correction(
     [0.9163]
   """
   logits, labels, finish = prepare(logits, labels, where)
-  if columns is not None and transition is None:
-    matrix = square("columns", columns, logits)
-    if is_concrete(columns):
-      transition_lib.validate(np.asarray(columns).T)
-  elif transition is not None and columns is None:
-    matrix = _transition(transition, logits).T
-  else:
-    raise ValueError("exactly one of transition and columns must be given")
-  # Probabilities need not sum to 1 yet: one pass less over the logits than their log_softmax takes.
-  shifted = logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-  total = jnp.log(jnp.exp(shifted).sum(-1))
-  losses = _noisy_losses(shifted, labels, matrix)
-  # That of an impossible label is infinite, whatever the sum.
-  losses += jnp.where(jnp.isinf(losses), 0, total if is_index(labels) else total[..., None])
+  matrix = _columns(transition, columns, logits)
+  losses = _noisy_losses(logits, labels, matrix)
   return finish(losses if is_index(labels) else pick(losses, labels))
 
 
@@ -168,14 +156,16 @@ def smeared_forward(
   labels: ArrayLike,
   *,
   matrix: ArrayLike,
-  transition: ArrayLike,
+  transition: ArrayLike | None = None,
+  columns: ArrayLike | None = None,
   where: ArrayLike | None = None,
 ) -> Array:
   r"""Computes $-\log (p^\top T)_y + ((M - I)\, \ell)_y$, which holds all losses above as data.
 
   If T is the identity matrix, this is smearing by M; if M is the identity matrix, it is forward
   correction by T; if both are, it is cross-entropy. A training step that is compiled with this
-  loss changes its method when its arrays change, without another compilation.
+  loss changes its method when its arrays change, without another compilation. Exactly one of
+  `transition` and `columns` provides T, as in `forward_correction`.
 
   Args:
     logits: Unnormalised log-probabilities, floating point of shape [..., L].
@@ -183,6 +173,7 @@ def smeared_forward(
     matrix: Matrix M of shape [L, L] with any real entries.
     transition: Transition matrix T[true, noisy] of shape [L, L]; its rows sum to 1, and its entries
       may be zero.
+    columns: The same matrix as columns[noisy, true].
     where: Mask that broadcasts to [...], or None to include every example.
 
   Returns:
@@ -190,9 +181,9 @@ def smeared_forward(
 
   Raises:
     TypeError: If the logits are not floating point.
-    ValueError: If the shapes of logits and labels do not agree, if a concrete label is outside its
-      range, if one of the matrices does not have the shape [L, L], or if a concrete `transition` is
-      not a transition matrix.
+    ValueError: If both or neither of `transition` and `columns` are given, if the shapes of logits
+      and labels do not agree, if a concrete label is outside its range, if one of the matrices does
+      not have the shape [L, L], or if a concrete T is not a transition matrix.
 
   Examples:
     >>> x, y, eye = jnp.array([[2.0, 0.0]]), jnp.array([0]), jnp.eye(2)
@@ -200,43 +191,51 @@ def smeared_forward(
     [0.2269]
   """
   logits, labels, finish = prepare(logits, labels, where)
-  matrix, transition = square("matrix", matrix, logits), _transition(transition, logits)
-  losses = -jax.nn.log_softmax(logits)
-  forward = _noisy_losses(-losses, labels, transition.T)
+  matrix, columns = square("matrix", matrix, logits), _columns(transition, columns, logits)
   # The term of forward correction takes the place of the label's own loss, of which M - I takes
   # away one. Where both are infinite there is nothing to replace, and M alone counts.
-  own = pick(losses, labels) if is_index(labels) else losses
-  both = jnp.isinf(forward) & jnp.isinf(own)
-  forward = jnp.where(both, 0, forward)
+  forward = _noisy_losses(logits, labels, columns)
   if is_index(labels):
+    both = jnp.isinf(forward) & jnp.isneginf(pick(logits, labels))
     extra = matrix[labels] - jnp.where(both[..., None], 0, as_distributions(labels, logits))
-  else:
-    extra = labels @ (matrix - jnp.eye(len(matrix))) + jnp.where(both, labels, 0)
-    forward = pick(forward, labels)
-  return finish(forward + times(extra, losses).sum(-1))
+    return finish(jnp.where(both, 0, forward) + weighted(logits, extra))
+  both = jnp.isinf(forward) & jnp.isneginf(logits)
+  extra = labels @ (matrix - jnp.eye(len(matrix))) + jnp.where(both, labels, 0)
+  return finish(pick(jnp.where(both, 0, forward), labels) + weighted(logits, extra))
 
 
-def _transition(transition: ArrayLike, logits: Array) -> Array:
-  """Returns a transition matrix in the precision of the logits; a concrete one is checked."""
-  matrix = square("transition", transition, logits)
-  if is_concrete(transition):
-    transition_lib.validate(np.asarray(transition))
-  return matrix
+def _columns(transition: ArrayLike | None, columns: ArrayLike | None, logits: Array) -> Array:
+  """Returns T transposed in the precision of the logits, from one of two forms.
+
+  Raises:
+    ValueError: If both or neither are given, or for a concrete one that is no transition matrix.
+  """
+  if columns is not None and transition is None:
+    matrix = square("columns", columns, logits)
+    if is_concrete(columns):
+      transition_lib.validate(np.asarray(columns).T)
+    return matrix
+  if transition is not None and columns is None:
+    matrix = square("transition", transition, logits)
+    if is_concrete(transition):
+      transition_lib.validate(np.asarray(transition))
+    return matrix.T
+  raise ValueError("exactly one of transition and columns must be given")
 
 
-def _noisy_losses(log_p: Array, labels: Array, columns: Array) -> Array:
+def _noisy_losses(logits: Array, labels: Array, columns: Array) -> Array:
   """Computes -log (p T)_y at integer labels y [...], or for every class y if labels are soft.
 
   Args:
-    log_p: Log-probabilities of shape [..., L], or these and the same number more for all classes.
+    logits: Logits of shape [..., L].
     labels: Integers of shape [...] or distributions of shape [..., L].
     columns: T transposed, of shape [L, L].
   """
   if is_index(labels):
-    return -log_mean(log_p, columns[labels])
+    return of_mixture(logits, columns[labels])
   # One column of T at a time: the batch never becomes an array of batch x L x L.
-  log_noisy = jax.lax.map(lambda column: log_mean(log_p, column), columns)
-  return -jnp.moveaxis(log_noisy, 0, -1)
+  of_column = lambda column: of_mixture(logits, jnp.broadcast_to(column, logits.shape))  # noqa: E731
+  return jnp.moveaxis(jax.lax.map(of_column, columns), 0, -1)
 
 
 def _check_inverse(matrix: np.ndarray) -> None:

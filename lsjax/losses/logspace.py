@@ -37,9 +37,79 @@ def pick(losses: Array, labels: Array) -> Array:
   return times(labels, losses).sum(-1)
 
 
-def weighted(logits: Array, weights: Array) -> Array:
-  """Returns the weighted sum over all possible labels of their cross-entropies."""
-  return times(weights, -jax.nn.log_softmax(logits)).sum(-1)
+def normaliser(logits: Array) -> tuple[Array, Array]:
+  """Returns the largest logit, and how far the logarithm of the sum of exponentials is above it."""
+  top = jax.lax.stop_gradient(logits.max(-1))
+  return top, jnp.log(jnp.exp(logits - top[..., None]).sum(-1))
+
+
+def of_integers(logits: Array, labels: Array) -> Array:
+  """Returns the cross-entropies of integer labels [...].
+
+  Only the logits of the labels are looked at again, not a log-softmax of all, which would be as
+  large as they are and takes twice the time for a thousand classes.
+  """
+  top, total = normaliser(logits)
+  return total - (pick(logits, labels) - top)
+
+
+def weighted(logits: Array, weights: ArrayLike) -> Array:
+  """Returns the weighted sum over all possible labels of their cross-entropies.
+
+  Args:
+    logits: Logits of shape [..., L].
+    weights: Any real weights that broadcast to [..., L]; a weight of 0 counts no infinite loss.
+  """
+  top, total = normaliser(logits)
+  weights = jnp.broadcast_to(jnp.asarray(weights, logits.dtype), logits.shape)
+  # Behind the barrier, logits less their largest are computed again where they are needed. Else XLA
+  # keeps those of the normaliser in memory, which takes longer.
+  relative = logits - jax.lax.optimization_barrier(top)[..., None]
+  return weights.sum(-1) * total - times(weights, relative).sum(-1)
+
+
+@jax.custom_jvp
+def of_mixture(logits: Array, weights: Array) -> Array:
+  """Computes minus the logarithm of the weighted sum of probabilities over the last axis.
+
+  The sum is scaled by the largest probability with a weight, so that it neither overflows nor
+  vanishes. Where no probability has a weight above 0, the loss is infinite and has no gradient.
+
+  Args:
+    logits: Logits of shape [..., L].
+    weights: Weights of shape [..., L], 0 or above.
+  """
+  return _mixture(logits, weights)[0]
+
+
+@of_mixture.defjvp
+def _of_mixture_jvp(
+  primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+  # By the logits it is p - p w / (sum of p w), from exponentials that the loss has computed.
+  loss, p, mixed, inverse = _mixture(*primals)
+  by_logits = p - primals[1] * mixed * inverse[..., None]
+  by_weights = mixed * inverse[..., None]
+  return loss, (by_logits * tangents[0] - by_weights * tangents[1]).sum(-1)
+
+
+def _mixture(logits: Array, weights: Array) -> tuple[Array, Array, Array, Array]:
+  """Returns the loss, probabilities, those with a weight up to a factor, and 1 / their sum.
+
+  All but the loss are zero where no probability has a weight.
+  """
+  top = logits.max(-1)
+  scaled = jnp.exp(logits - top[..., None])
+  total = scaled.sum(-1)
+  has_weight = weights > 0
+  largest = jnp.where(has_weight, logits, -jnp.inf).max(-1)
+  largest = jnp.where(jnp.isfinite(largest), largest, 0)
+  mixed = jnp.where(has_weight, jnp.exp(logits - largest[..., None]), 0)
+  sums = (weights * mixed).sum(-1)
+  possible = sums > 0
+  inverse = jnp.where(possible, 1 / jnp.where(possible, sums, 1), 0)
+  loss = jnp.where(possible, jnp.log(total) + log(inverse) + (top - largest), jnp.inf)
+  return loss, scaled * (possible / total)[..., None], mixed, inverse
 
 
 def as_distributions(labels: Array, logits: Array) -> Array:
@@ -75,19 +145,6 @@ def log(x: Array) -> Array:
   """Computes the logarithm; that of 0 is -inf, with a gradient of zero instead of NaN."""
   positive = x > 0
   return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
-
-
-def log_mean(log_p: Array, weights: Array) -> Array:
-  """Computes the logarithm of the weighted sum of probabilities over the last axis.
-
-  The logarithms of the weights are not needed, which would take longer than all else. Without any
-  weight above 0 it is -inf, with a gradient of zero instead of NaN.
-  """
-  possible = weights > 0
-  top = jax.lax.stop_gradient(jnp.where(possible, log_p, -jnp.inf).max(-1, keepdims=True))
-  top = jnp.where(jnp.isfinite(top), top, 0)
-  scaled = jnp.exp(jnp.where(possible, log_p - top, -jnp.inf))
-  return log((weights * scaled).sum(-1)) + top[..., 0]
 
 
 def expm1_ratio(x: Array) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lsjax.losses.inputs import check_bounds, is_index, prepare, square
-from lsjax.losses.logspace import as_distributions, mass, pick, times, weighted
+from lsjax.losses.logspace import mass, of_integers, pick, times, weighted
 
 __all__ = [  # noqa: RUF022 (the order of the documentation)
   "cross_entropy",
@@ -41,7 +41,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | No
     [1.3863 1.3863]
   """
   logits, labels, finish = prepare(logits, labels, where)
-  return finish(pick(-jax.nn.log_softmax(logits), labels))
+  return finish(of_integers(logits, labels) if is_index(labels) else weighted(logits, labels))
 
 
 def label_smoothing(
@@ -113,11 +113,14 @@ def generalized_smoothing(
   """
   check_bounds("r", r, -np.inf, 1)
   logits, labels, finish = prepare(logits, labels, where)
-  r = jnp.asarray(r, logits.dtype)[..., None]
-  targets = as_distributions(labels, logits)
-  # Targets keep their own mass, which is not 1 if the caller chose another.
-  uniform = targets.sum(-1, keepdims=True) / logits.shape[-1]
-  return finish(weighted(logits, (1 - r) * targets + r * uniform))
+  r, num_classes = jnp.asarray(r, logits.dtype), logits.shape[-1]
+  if not is_index(labels):
+    # Targets keep their own mass, which is not 1 if the caller chose another.
+    uniform = labels.sum(-1, keepdims=True) / num_classes
+    return finish(weighted(logits, (1 - r)[..., None] * labels + r[..., None] * uniform))
+  # An array of targets would take longer than all else.
+  smooth = weighted(logits, 1 / num_classes)
+  return finish(times(1 - r, of_integers(logits, labels)) + times(r, smooth))
 
 
 def confidence_regularization(

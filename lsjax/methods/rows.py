@@ -10,7 +10,7 @@ from lsjax.methods.method import Arrays, Method, Parameter, Program, Strengths, 
 
 def _smeared(strengths: Strengths, matrix: np.ndarray) -> Arrays:
   """The arrays of `losses.smeared_forward` for smearing by M."""
-  return {"matrix": matrix, "transition": strengths.identity}
+  return {"matrix": matrix, "columns": strengths.identity}
 
 
 def _smoothed(strengths: Strengths, r: float) -> Arrays:
@@ -41,7 +41,7 @@ def _smearing(s: Strengths) -> Arrays:
 
 def _forward_correction(s: Strengths) -> Arrays:
   assert s.transition is not None
-  return {"matrix": s.identity, "transition": s.transition}
+  return {"matrix": s.identity, "columns": s.transition.T}
 
 
 def _backward_correction(s: Strengths) -> Arrays:

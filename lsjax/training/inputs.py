@@ -175,7 +175,9 @@ class InMemoryInputs:
       learned = losses.learned_transition(trained["weights"][slot], num_classes)
       return {"transition": np.asarray(learned)}
     if methods.METHODS[self.slots[slot].config.loss.name].needs == "transition":
-      return {"transition": self.slots[slot].hparams.arrays["transition"]}
+      # Forward correction has T, backward correction its inverse; the other matrix is the identity.
+      arrays = self.slots[slot].hparams.arrays
+      return {"transition": np.linalg.inv(arrays["matrix"]) @ arrays["columns"].T}
     return {}
 
   def close(self) -> None:
