@@ -349,3 +349,20 @@ def test_many_labels_take_no_temporary_of_their_square(name):
     jax.jit(jax.value_and_grad(mean)).lower(*(jax.ShapeDtypeStruct(*s) for s in shapes)).compile()
   )
   assert compiled.memory_analysis().temp_size_in_bytes < 20 * 4 * batch * size < 4 * size**2 / 5
+
+
+def test_gradient_by_t_is_that_of_the_formula(logits, labels, asymmetric):
+  t = jnp.asarray(asymmetric, jnp.float32)
+  found = jax.grad(lambda t: losses.forward_correction(logits, labels, transition=t).sum())(t)
+  p, expected = softmax64(logits), np.zeros((L, L))
+  for of_example, y in zip(p, np.asarray(labels)):
+    expected[:, y] -= of_example / (of_example @ np.asarray(asymmetric, np.float64)[:, y])
+  np.testing.assert_allclose(found, np.where(asymmetric > 0, expected, 0), rtol=1e-5, atol=1e-5)
+
+
+def test_an_impossible_label_counts_by_m_alone():
+  """Where forward correction and the label's own loss are infinite, for both forms of labels."""
+  x, matrix = jnp.array([-jnp.inf, 0.0, 0.0]), np.eye(3)[[1, 1, 2]]
+  for y in (jnp.array(0), jnp.array([1.0, 0.0, 0.0])):
+    loss = losses.smeared_forward(x, y, matrix=matrix, transition=np.eye(3))
+    np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
