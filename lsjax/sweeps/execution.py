@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lsjax import data, files, models, theory
+from lsjax import concurrency, data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import contents, leases
@@ -108,12 +109,18 @@ class Runner:
           groups.setdefault(key, []).append(run)
       if not groups:
         return
-      trained = [self._train_group(group, start) for (start, *_), group in groups.items()]
+      # The files of a pack are written while the next pack trains.
+      with concurrency.Follower() as follower:
+        trained = [
+          self._train_group(group, start, follower) for (start, *_), group in groups.items()
+        ]
       if not any(trained):
         time.sleep(_PATIENCE)
 
-  def _train_group(self, group: Sequence[PlannedRun], start: int) -> bool:
-    """Trains runs of one shape from one step, pack by pack.
+  def _train_group(
+    self, group: Sequence[PlannedRun], start: int, follower: concurrency.Follower
+  ) -> bool:
+    """Trains runs of one shape from one step, pack by pack; the follower ends them.
 
     Returns:
       False if other processes are training all of them.
@@ -134,14 +141,11 @@ class Runner:
           is_any_free = True
           prepared = [self._prepare(run) for run in free]
           # If steps differ after all, the next look groups the runs anew.
-          try:
-            run_execution.train_pack(
+          with contextlib.suppress(run_directory.StepsDifferError), _going_on():
+            end = run_execution.train_pack(
               prepared, claimed, layout, stop=self.stop, bar=self.bar, on_call=self.on_call
             )
-          except run_directory.StepsDifferError:
-            pass
-          except leases.LostError as error:
-            print(f"{error}; going on with the other runs")
+            follower.call(functools.partial(_end, end, stack.pop_all()))
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
@@ -160,6 +164,21 @@ class Runner:
     if name not in self._teachers:
       self._teachers[name] = teachers_lib.load(name)
     return self._teachers[name]
+
+
+def _end(end: Callable[[], Any], claims: contextlib.ExitStack) -> None:
+  """Ends the runs of a pack, then their leases."""
+  with claims, _going_on():
+    end()
+
+
+@contextlib.contextmanager
+def _going_on() -> Iterator[None]:
+  """Tells that another process has taken over a run of the block, and ends the block."""
+  try:
+    yield
+  except leases.LostError as error:
+    print(f"{error}; going on with the other runs")
 
 
 def run_sweep(
