@@ -93,9 +93,7 @@ class SweepResults:
     wanted = {"teacher": "", "data": data, "model": model, **wanted}
     fewest = min((self._having(name, value) for name, value in wanted.items()), key=len)
     return [
-      cell
-      for cell in fewest
-      if all(getattr(cell, name) == value for name, value in wanted.items())
+      cell for cell in fewest if all(getattr(cell, name) == value for name, value in wanted.items())
     ]
 
   def _having(self, name: str, value: str | float) -> Sequence[CellResults]:
