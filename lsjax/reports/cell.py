@@ -115,7 +115,7 @@ class CellResults:
     known = [n["realised_rate"] for n in noises if n.get("realised_rate") is not None]
     return float(np.mean(known)) if known else math.nan
 
-  @property
+  @functools.cached_property
   def test_is_noisy(self) -> bool:
     """Whether the test labels of its runs are as noisy as their training labels."""
     found = [result for result in self.results.values() if result]

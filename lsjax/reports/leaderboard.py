@@ -101,14 +101,17 @@ def groups(sweep: SweepResults, *, students: bool) -> list[list[CellResults]]:
 
 def differences(cells: Sequence[CellResults]) -> list[str]:
   """Returns, for each cell, the fields in which it differs from most, unless its name says them."""
-  names = {name for cell in cells for name in cell.flat}
-  counted = {
-    name: collections.Counter(repr(cell.flat.get(name)) for cell in cells)
-    for name in sorted(names)
+  counted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+  for cell in cells:
+    for name, value in cell.flat.items():
+      counted[name][repr(value)] += 1
+  varied = {
+    name: counts
+    for name, counts in sorted(counted.items())
     if name.split(".")[0] not in _SAID
     and not (name.startswith("loss.") and name.split(".")[1] in _SAID_BY_LABEL)
+    and (len(counts) > 1 or counts.total() < len(cells))
   }
-  varied = {name: counts for name, counts in counted.items() if len(counts) > 1}
   return [
     ", ".join(
       f"{name} {cell.flat[name]}"

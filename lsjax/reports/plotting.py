@@ -70,6 +70,7 @@ class Drawing:
   def _png(self) -> bytes:
     """The content of the png file; drawing it places the panels for the other files as well."""
     from matplotlib import rc_context
+    from matplotlib.backend_bases import FigureCanvasBase
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -81,6 +82,7 @@ class Drawing:
     buffer = io.BytesIO()
     # Without its opaque fourth channel an image is as small after half the time.
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    FigureCanvasBase(self.figure)  # the other canvas holds the pixels
     Image.fromarray(pixels).save(buffer, "png", compress_level=3, dpi=(DPI, DPI))
     return buffer.getvalue()
 
