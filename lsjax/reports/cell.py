@@ -266,9 +266,9 @@ class CellResults:
       path = workdir / "diagnostics.npz"
       if self.results[seed] is not None and path.exists():
         with contextlib.suppress(OSError, ValueError):
-          arrays = archives.load(path)
-          if isinstance(arrays, dict) and set(names) <= set(arrays):
-            found[seed] = {name: arrays[name] for name in names}
+          arrays = archives.load(path, names)
+          if isinstance(arrays, dict) and len(arrays) == len(names):
+            found[seed] = arrays
     return found
 
   @functools.cached_property
