@@ -7,6 +7,7 @@ a pipe may never end, and what its headers declare has to fit its content and th
 import math
 import os
 import zipfile
+from collections.abc import Container
 from typing import IO, Any
 
 import numpy as np
@@ -31,11 +32,14 @@ def check_regular(path: str | os.PathLike[str]) -> int:
   return _fitting(regular.check(path), "it has")
 
 
-def load(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:
+def load(
+  path: str | os.PathLike[str], names: Container[str] | None = None
+) -> np.ndarray | dict[str, np.ndarray]:
   """Reads a file of arrays.
 
   Args:
     path: an .npy or an .npz file, which is told by its content.
+    names: the arrays of an .npz file to read; None for all.
 
   Returns:
     The array of an .npy file, or those of an .npz file by name.
@@ -56,7 +60,7 @@ def load(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:
         return _array(file, size, "it")
       if not start.startswith(_ZIP):
         raise ValueError("it is no file of NumPy arrays")
-      return _members(file)
+      return _members(file, names)
   except FileNotFoundError:
     raise
   except Exception as error:  # zipfile, zlib and NumPy raise many kinds for a damaged file
@@ -65,15 +69,17 @@ def load(path: str | os.PathLike[str]) -> np.ndarray | dict[str, np.ndarray]:
     raise ValueError(" ".join(text.split())[:300]) from error
 
 
-def _members(file: IO[bytes]) -> dict[str, np.ndarray]:
-  """Returns the arrays of an .npz file by name."""
+def _members(file: IO[bytes], names: Container[str] | None) -> dict[str, np.ndarray]:
+  """Returns the arrays of an .npz file by name, those with the given names or all."""
   arrays = {}
   with zipfile.ZipFile(file) as archive:
     entries = archive.infolist()
     _fitting(sum(entry.file_size for entry in entries), "its arrays declare")
     for entry in entries:
+      name = entry.filename.removesuffix(".npy")
+      if names is not None and name not in names:
+        continue
       with archive.open(entry) as member:
-        name = entry.filename.removesuffix(".npy")
         if name in arrays:
           raise ValueError(f"it holds {name} twice")
         arrays[name] = _array(member, entry.file_size, f"its member {entry.filename}")

@@ -1,7 +1,9 @@
 """How often a command looks for garbage: Python's defaults are made for small programs."""
 
 import atexit
+import contextlib
 import gc
+from collections.abc import Iterator
 
 # Objects that are made before a look at the youngest, and looks before one at older ones.
 _THRESHOLDS = (10_000, 10, 10)
@@ -16,3 +18,15 @@ def collect_rarely() -> None:
   gc.set_threshold(*_THRESHOLDS)
   atexit.unregister(gc.freeze)  # once is enough
   atexit.register(gc.freeze)
+
+
+@contextlib.contextmanager
+def not_collected() -> Iterator[None]:
+  """Looks for no garbage in a block that keeps nearly all that it makes, as a report does."""
+  was_enabled = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if was_enabled:
+      gc.enable()

@@ -29,7 +29,8 @@ def run() -> None:
   parser.add_argument("--out", help="where the report goes")
   args = parser.parse_args()
   try:
-    print(reports.write(args.path, args.out))
+    with garbage.not_collected():
+      print(reports.write(args.path, args.out))
   except (reports.ResultsError, OSError, ModuleNotFoundError) as error:
     reason = extras.hint(error) if isinstance(error, ModuleNotFoundError) else error
     print(f"lsjax: {' '.join(str(reason).split())}", file=sys.stderr)

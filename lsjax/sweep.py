@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 import jax
 from absl import flags
 
-from lsjax import cli, reports
+from lsjax import cli, garbage, reports
 from lsjax import config as config_lib
 from lsjax.sweeps import estimate, execution, plan, shards
 from lsjax.training import devices, loop
@@ -71,7 +71,8 @@ def train_and_report(
   )
   if left or not (directory / "theory.json").exists():
     return f"{done} runs of this shard are done; {left} of others are not yet"
-  return reports.write(directory)
+  with garbage.not_collected():
+    return reports.write(directory)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -272,12 +272,16 @@ def _shrinkage_of(raw: Array, targets: Array, alpha: Array) -> tuple[Array, Arra
 
 def _regulariser_error(seed: int, alpha: float) -> float:
   rng = np.random.default_rng(seed)
-  logits = jnp.asarray(rng.normal(size=(100, 7)) * 5)
-  labels = rng.integers(0, 7, 100)
+  logits, labels = rng.normal(size=(100, 7)) * 5, rng.integers(0, 7, 100)
+  weight = smoothing_weight(alpha, logits.shape[-1])
+  return float(_regulariser_error_of(logits, labels, np.float64(alpha), np.float64(weight)))
+
+
+@jax.jit
+def _regulariser_error_of(logits: Array, labels: Array, alpha: Array, weight: Array) -> Array:
   smoothed = losses.label_smoothing(logits, labels, alpha=alpha).mean()
   plain = losses.cross_entropy(logits, labels).mean()
-  scaled = (1 - alpha) * (plain + smoothing_weight(alpha, 7) * omega(logits))
-  return float(jnp.abs(smoothed - scaled))
+  return jnp.abs(smoothed - (1 - alpha) * (plain + weight * omega(logits)))
 
 
 def _argmax_kept(seed: int, rate: float) -> float:

@@ -30,3 +30,15 @@ def test_less_often_than_by_default():
     assert gc.isenabled()
   finally:
     gc.set_threshold(*before)
+
+
+def test_none_is_looked_for_while_a_report_is_made():
+  for is_enabled in (True, False):
+    before = gc.isenabled()
+    try:
+      (gc.enable if is_enabled else gc.disable)()
+      with garbage.not_collected():
+        assert not gc.isenabled()
+      assert gc.isenabled() == is_enabled
+    finally:
+      (gc.enable if before else gc.disable)()

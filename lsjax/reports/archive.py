@@ -8,13 +8,13 @@ two for the results of a sweep. Figures that need more than metrics are then lef
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lsjax import files
 from lsjax.reports import reading
 from lsjax.reports.cell import Boundary, CellResults
 from lsjax.reports.results import ResultsError, SweepResults
@@ -93,9 +93,9 @@ def read(path: pathlib.Path) -> SweepResults:
     ResultsError: one line, if one of the two files cannot be read.
   """
   try:
-    content = reading.clean(files.read_json(path / CELLS))
+    content = reading.parsed(path / CELLS)
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    for row in reading.clean(files.read_json(path / RUNS)):
+    for row in reading.parsed(path / RUNS):
       rows.setdefault(row["cell"], []).append(row)
     cells = [_cell(path, cell, content["config"], rows[cell["name"]]) for cell in content["cells"]]
     return SweepResults(
@@ -116,9 +116,7 @@ def read(path: pathlib.Path) -> SweepResults:
 def _portable(flat: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a flat config that says nothing of the machine's directories."""
   return {
-    name: pathlib.PurePath(value).name
-    if isinstance(value, str) and pathlib.PurePath(value).is_absolute()
-    else value
+    name: os.path.basename(value) if isinstance(value, str) and os.path.isabs(value) else value
     for name, value in flat.items()
   }
 

@@ -22,7 +22,8 @@ def words(
     cells: cells that are drawn, whose seeds the caption counts.
     **values: values of placeholders that only this caption has.
   """
-  setting, spread = _setting(sweep), _spread(cells)
+  setting, seeds = _setting(sweep), _seeds(cells)
+  spread = _spread(seeds)
   bad = [f"{cell.name} ({cell.problems})" for cell in cells if cell.problems]
   of_paper = "" if sweep.other_noise else CAPTIONS[id].get("paper", "")
   caption = string.Template(f"{CAPTIONS[id]['caption']} {of_paper}".strip()).substitute(
@@ -32,7 +33,7 @@ def words(
     noise=_noise(cells),
     setting=setting,
     training=_warm_up(cells or sweep.select()) + setting,
-    seeds=_seeds(cells),
+    seeds=seeds,
     spread=spread,
     Spread=spread.capitalize(),
     absent=f" Not all there: {'; '.join(bad)}." if bad else "",
@@ -125,14 +126,13 @@ def _warm_up(all_cells: Collection[CellResults]) -> str:
 
 def _seeds(cells: Collection[CellResults]) -> str:
   """Returns the number of finished runs per cell, "n = 5" or "n = 3 to 5"."""
-  counts = {len(cell.values("test.accuracy")) for cell in cells} or {0}
+  counts = {list(cell.statuses.values()).count("finished") for cell in cells} or {0}
   low, high = min(counts), max(counts)
   return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def _spread(cells: Collection[CellResults]) -> str:
-  """Returns what a band or a bar shows of the seeds, and how many there are."""
-  n = _seeds(cells)
-  if n == "n = 1":
+def _spread(seeds: str) -> str:
+  """Returns what a band or a bar shows of the seeds, whose number is said as `_seeds` does."""
+  if seeds == "n = 1":
     return "one seed, no interval (n = 1)"
-  return f"mean over seeds with the 95 % interval of the mean ({n})"
+  return f"mean over seeds with the 95 % interval of the mean ({seeds})"

@@ -66,22 +66,22 @@ class CellResults:
   results: Mapping[int, Mapping[str, Any] | None]
   candidate_of: str = ""
 
-  @property
+  @functools.cached_property
   def method(self) -> str:
     """The short name of the loss, such as CE; the name in the config if it has no short one."""
     return methods.short_name(self.config["loss"]["name"])
 
-  @property
+  @functools.cached_property
   def label(self) -> str:
     """The loss with its strength or matrix, such as "LS 0.1"."""
     return methods.label(self.config["loss"])
 
-  @property
+  @functools.cached_property
   def alpha(self) -> float:
     """The strength of smoothing or correction; 0 for cross-entropy."""
     return 0.0 if self.method == "CE" else float(self.config["loss"]["alpha"])
 
-  @property
+  @functools.cached_property
   def noise(self) -> str:
     """The label noise in words, such as "symmetric 20 %"."""
     noise = self.config["noise"]
@@ -95,12 +95,12 @@ class CellResults:
     own_class = ", own class included" if noise["includes_own_class"] else ""
     return f"{noise['kind'].replace('_', ' ')} {100 * noise['rate']:g} %{own_class}"
 
-  @property
+  @functools.cached_property
   def noise_kind(self) -> str:
     """The kind of label noise."""
     return self.config["noise"]["kind"]
 
-  @property
+  @functools.cached_property
   def rate(self) -> float:
     """The noise rate that was asked for; 0 without noise, NaN for noise that has no such rate."""
     kind = self.noise_kind
@@ -115,38 +115,38 @@ class CellResults:
     known = [n["realised_rate"] for n in noises if n.get("realised_rate") is not None]
     return float(np.mean(known)) if known else math.nan
 
-  @property
+  @functools.cached_property
   def test_is_noisy(self) -> bool:
     """Whether the test labels of its runs are as noisy as their training labels."""
     found = [result for result in self.results.values() if result]
     return any(result.get("test_labels") == "noisy" for result in found)
 
-  @property
+  @functools.cached_property
   def data(self) -> str:
     """The name of the data set."""
     return self.config["data"]["name"]
 
-  @property
+  @functools.cached_property
   def model(self) -> str:
     """The name of the network."""
     return self.config["model"]["name"]
 
-  @property
+  @functools.cached_property
   def teacher(self) -> str:
     """The loss of the teacher, such as "LS 0.1"; empty for a cell without teachers."""
     return methods.label(self.config["teacher"]["loss"]) if self.is_student else ""
 
-  @property
+  @functools.cached_property
   def is_student(self) -> bool:
     """Whether the runs of the cell learn from a teacher; a first run may tell a matrix alone."""
     return "teacher" in self.config and self.config["student"]["beta"] > 0
 
-  @property
+  @functools.cached_property
   def temperature(self) -> float:
     """The temperature of distillation; 0 for a cell without teachers."""
     return float(self.config["student"]["temperature"]) if self.is_student else 0.0
 
-  @property
+  @functools.cached_property
   def convention(self) -> str:
     """The convention of distillation: empty without teachers, "any" at temperature 1."""
     if not self.is_student:
@@ -155,6 +155,7 @@ class CellResults:
 
   def check_config(self) -> None:
     """Reads what reports read of the config, which raises an error where it is not there."""
+    hash(self.setting)
     names = ("label", "noise", "data", "model", "teacher", "convention")
     texts = [getattr(self, name) for name in names]
     numbers = [self.alpha, self.rate, self.temperature, self.config["train"]["num_steps"]]
@@ -170,22 +171,22 @@ class CellResults:
     return dict(_flatten(self.config))
 
   @functools.cached_property
-  def setting(self) -> dict[str, Any]:
+  def setting(self) -> frozenset[tuple[str, Any]]:
     """The fields that are the same for every method, noise and seed of an experiment."""
-    return {
-      name: value
+    return frozenset(
+      (name, value)
       for name, value in self.flat.items()
       if name.split(".")[0] not in _NO_SETTING and name not in _OF_METHODS and name != "model.name"
-    }
+    )
 
-  @property
+  @functools.cached_property
   def statuses(self) -> dict[int, str]:
     """The status of each run by seed: that in its result.json, or "missing"."""
     return {
       seed: result["status"] if result else "missing" for seed, result in self.results.items()
     }
 
-  @property
+  @functools.cached_property
   def problems(self) -> str:
     """The number of runs that diverged or are missing, "2 of 5 diverged"; empty if none is."""
     statuses = list(self.statuses.values())
@@ -265,9 +266,9 @@ class CellResults:
       path = workdir / "diagnostics.npz"
       if self.results[seed] is not None and path.exists():
         with contextlib.suppress(OSError, ValueError):
-          arrays = archives.load(path)
-          if isinstance(arrays, dict) and set(names) <= set(arrays):
-            found[seed] = {name: arrays[name] for name in names}
+          arrays = archives.load(path, names)
+          if isinstance(arrays, dict) and len(arrays) == len(names):
+            found[seed] = arrays
     return found
 
   @functools.cached_property
@@ -291,5 +292,10 @@ def _flatten(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
     if isinstance(value, Mapping):
       pairs += _flatten(value, f"{prefix}{name}.")
     else:
-      pairs.append((prefix + name, tuple(value) if isinstance(value, list) else value))
+      pairs.append((prefix + name, _frozen(value)))
   return pairs
+
+
+def _frozen(value: Any) -> Any:
+  """Returns a value of JSON with tuples for its lists."""
+  return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -27,23 +27,27 @@ if TYPE_CHECKING:
 
 def draw(sweep: SweepResults) -> list[Drawing]:
   """Draws every figure for which a sweep has results."""
+  from matplotlib import rc_context
+
   parts = {"clean_accuracy": "labelled right", "mislabelled_accuracy": "mislabelled"}
   memorisation = {"memorisation": "predicted as the wrong label"}
-  made = (
-    _against_alpha(sweep, "accuracy_alpha", "test.accuracy", "test accuracy, %"),
-    _spectrum(sweep),
-    _over_training(sweep, "parts", parts),
-    _over_training(sweep, "memorisation", memorisation),
-    _reliability(sweep),
-    _against_alpha(sweep, "ece_alpha", "test.ece", "ECE, %"),
-    _margins(sweep),
-    _projection(sweep),
-    _students(sweep),
-    _boundaries(sweep),
-    _shrinkage(sweep),
-    draw_path(sweep),
-    draw_gains(sweep),
-  )
+  # Titles stand above their panels at once, so that no drawing looks for the place.
+  with rc_context({"axes.titley": 1.0}):
+    made = (
+      _against_alpha(sweep, "accuracy_alpha", "test.accuracy", "test accuracy, %"),
+      _spectrum(sweep),
+      _over_training(sweep, "parts", parts),
+      _over_training(sweep, "memorisation", memorisation),
+      _reliability(sweep),
+      _against_alpha(sweep, "ece_alpha", "test.ece", "ECE, %"),
+      _margins(sweep),
+      _projection(sweep),
+      _students(sweep),
+      _boundaries(sweep),
+      _shrinkage(sweep),
+      draw_path(sweep),
+      draw_gains(sweep),
+    )
   return [drawing for drawing in made if drawing is not None]
 
 

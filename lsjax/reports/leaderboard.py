@@ -101,24 +101,22 @@ def groups(sweep: SweepResults, *, students: bool) -> list[list[CellResults]]:
 
 def differences(cells: Sequence[CellResults]) -> list[str]:
   """Returns, for each cell, the fields in which it differs from most, unless its name says them."""
-  names = {name for cell in cells for name in cell.flat}
-  varied = [
-    name
-    for name in sorted(names)
+  counted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+  for cell in cells:
+    for name, value in cell.flat.items():
+      counted[name][repr(value)] += 1
+  varied = {
+    name: counts
+    for name, counts in sorted(counted.items())
     if name.split(".")[0] not in _SAID
     and not (name.startswith("loss.") and name.split(".")[1] in _SAID_BY_LABEL)
-    and len({repr(cell.flat.get(name)) for cell in cells}) > 1
-  ]
-
-  def is_of_most(name: str, cell: CellResults) -> bool:
-    values = [repr(other.flat.get(name)) for other in cells]
-    return 2 * values.count(repr(cell.flat.get(name))) > len(values)
-
+    and (len(counts) > 1 or counts.total() < len(cells))
+  }
   return [
     ", ".join(
       f"{name} {cell.flat[name]}"
-      for name in varied
-      if name in cell.flat and not is_of_most(name, cell)
+      for name, counts in varied.items()
+      if name in cell.flat and 2 * counts[repr(cell.flat[name])] <= len(cells)
     )
     for cell in cells
   ]

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -56,20 +57,33 @@ class Drawing:
     """Returns the content of a png, svg or pdf file, which depends only on what is drawn."""
     from matplotlib import rc_context
 
+    if suffix == "png":
+      return self._png
+    assert self._png  # has placed the panels
     buffer = io.BytesIO()
-    metadata = {
-      "svg": {"Date": None},
-      "pdf": {"CreationDate": None},
-      "png": {"Software": None},
-    }[suffix]
-    no_layout = rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False})
-    with rc_context({"svg.hashsalt": self.id}), no_layout:
-      if self.figure.get_layout_engine() is not None:
-        # The panels are placed once for all files, which takes longer than to draw one.
-        self.figure.set_dpi(DPI)
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine(None)
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+    with rc_context({"svg.hashsalt": self.id}):
       self.figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()
+
+  @functools.cached_property
+  def _png(self) -> bytes:
+    """The content of the png file; drawing it places the panels for the other files as well."""
+    from matplotlib import rc_context
+    from matplotlib.backend_bases import FigureCanvasBase
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas = FigureCanvasAgg(self.figure)
+    self.figure.set_dpi(DPI)
+    canvas.draw()
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+      self.figure.set_layout_engine(None)
+    buffer = io.BytesIO()
+    # Without its opaque fourth channel an image is as small after half the time.
+    pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    FigureCanvasBase(self.figure)  # the other canvas holds the pixels
+    Image.fromarray(pixels).save(buffer, "png", compress_level=3, dpi=(DPI, DPI))
     return buffer.getvalue()
 
 

@@ -47,6 +47,21 @@ def clean(value: Any) -> Any:
   return value
 
 
+def parsed(path: pathlib.Path) -> Any:
+  """Returns the value of a JSON file in which every text, also as a name, is `plain`."""
+  text = files.read_bytes(path).decode()
+  value = json.loads(text)
+  return value if _is_plain(text) else clean(value)
+
+
+def _is_plain(text: str) -> bool:
+  """Returns whether every text in a valid JSON text is `plain`; False if only its values can tell.
+
+  Of the ASCII characters that are not printable, JSON takes DEL alone without a backslash.
+  """
+  return text.isascii() and "\\" not in text and "\x7f" not in text
+
+
 def read_json(path: pathlib.Path) -> Any:
   """Returns the value of a JSON file with plain texts; None if there is no such file.
 
@@ -54,7 +69,7 @@ def read_json(path: pathlib.Path) -> Any:
     DamagedError: if it cannot be read.
   """
   try:
-    return clean(files.read_json(path)) if path.exists() else None
+    return parsed(path) if path.exists() else None
   except (OSError, ValueError, RecursionError) as error:
     raise DamagedError(plain(f"{path} cannot be read ({error})")) from error
 
@@ -82,11 +97,13 @@ def result(workdir: pathlib.Path) -> dict[str, Any] | None:
   """
   path = workdir / "result.json"
   try:
-    raw = files.read_json(path) if path.exists() else None
-    if raw is None:
+    if not path.exists():
       return None
-    digests.is_sealed(raw)
-    content: dict[str, Any] = clean(raw)
+    text = files.read_bytes(path).decode()
+    content: dict[str, Any] = json.loads(text)
+    digests.is_sealed(content)
+    if not _is_plain(text):
+      content = clean(content)
     check_result(content)
   except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
     why = f"it has no {error}" if isinstance(error, KeyError) else error

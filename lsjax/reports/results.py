@@ -9,10 +9,9 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lsjax import files
 from lsjax.methods import PAPER
 from lsjax.reports import reading
 from lsjax.reports.cell import CellResults, Moment
@@ -20,7 +19,7 @@ from lsjax.reports.paper import RATE
 from lsjax.reports.statistics import summarise
 from lsjax.validation import UserError
 
-_Value = TypeVar("_Value")
+_Value = TypeVar("_Value", bound=Hashable)
 
 # The place of a run whose directory lies outside the sweep's.
 _NOWHERE = "no directory of this sweep"
@@ -72,11 +71,10 @@ class SweepResults:
     return _most_frequent((cell.data, cell.model) for cell in self.listed)
 
   @functools.cached_property
-  def setting(self) -> Mapping[str, Any]:
+  def setting(self) -> frozenset[tuple[str, Any]]:
     """The fields besides method, noise and seeds that most cells of the main data have."""
-    return _most_frequent(
-      cell.setting for cell in self.listed if (cell.data, cell.model) == self.main
-    )
+    settings = (cell.setting for cell in self.listed if (cell.data, cell.model) == self.main)
+    return _most_frequent(settings)
 
   @functools.cached_property
   def is_of_paper(self) -> bool:
@@ -93,12 +91,25 @@ class SweepResults:
     """
     data, model = self.main
     wanted = {"teacher": "", "data": data, "model": model, **wanted}
+    fewest = min((self._having(name, value) for name, value in wanted.items()), key=len)
     return [
-      cell
-      for cell in self.listed
-      if all(getattr(cell, name) == value for name, value in wanted.items())
-      and (cell.data != data or cell.setting == self.setting)
+      cell for cell in fewest if all(getattr(cell, name) == value for name, value in wanted.items())
     ]
+
+  def _having(self, name: str, value: str | float) -> Sequence[CellResults]:
+    """Returns the cells that may be selected and have a value, without a look at the others."""
+    if name not in self._by_attribute:
+      by_value: dict[Any, list[CellResults]] = collections.defaultdict(list)
+      for cell in self.listed:
+        if cell.data != self.main[0] or cell.setting == self.setting:
+          by_value[getattr(cell, name)].append(cell)
+      self._by_attribute[name] = dict(by_value)
+    return self._by_attribute[name].get(value, [])
+
+  @functools.cached_property
+  def _by_attribute(self) -> dict[str, dict[Any, list[CellResults]]]:
+    """What `_having` has found: {name of an attribute: {its value: cells}}."""
+    return {}
 
   def find(self, **wanted: str | float) -> CellResults | None:
     """Returns the cell that `select` returns, or None if it returns none.
@@ -204,19 +215,8 @@ class SweepResults:
 
 
 def _most_frequent(values: Iterable[_Value]) -> _Value:
-  """Returns the value that occurs most often, of several the one that occurs first.
-
-  The time grows with the number of values times that of different ones.
-  """
-  counts: list[tuple[_Value, int]] = []
-  for value in values:
-    for i, (known, count) in enumerate(counts):
-      if known == value:
-        counts[i] = known, count + 1
-        break
-    else:
-      counts.append((value, 1))
-  return max(counts, key=lambda pair: pair[1])[0]
+  """Returns the value that occurs most often, of several the one that occurs first."""
+  return collections.Counter(values).most_common(1)[0][0]
 
 
 def symmetric(rate: float) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def read(path: pathlib.Path) -> SweepResults:
   if not (path / "sweep.json").exists() and (path / "config.json").exists():
     return read_runs([path])
   try:
-    index = reading.clean(files.read_json(path / "sweep.json"))
+    index = reading.parsed(path / "sweep.json")
     listed = [
       (cell["name"], cell["config"], cell["runs"], cell.get("candidate_of") or "")
       for cell in index["cells"]
@@ -276,7 +276,7 @@ def read_runs(paths: Sequence[pathlib.Path]) -> SweepResults:
   groups: dict[str, list[tuple[pathlib.Path, Mapping[str, Any]]]] = collections.defaultdict(list)
   for path in paths:
     try:
-      config = reading.clean(files.read_json(path / "config.json"))["config"]
+      config = reading.parsed(path / "config.json")["config"]
       key = {name: section for name, section in config.items() if name != "seed"}
     except (*(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError),) as error:
       why = reading.plain(f"{path} holds no readable config.json ({error})")

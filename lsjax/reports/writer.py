@@ -158,11 +158,13 @@ def _results_json(sweep: SweepResults) -> list[dict[str, Any]]:
 
   A row has the config fields that tell cells apart, and those of method, noise, data and network.
   """
-  names = sorted(
-    {name for cell in sweep.cells for name in cell.flat if not name.startswith("seed.")}
-  )
-  values = {name: {repr(c.flat[name]) for c in sweep.cells if name in c.flat} for name in names}
-  told = [name for name in names if len(values[name]) > 1 or name in _ALWAYS]
+  first: dict[str, str] = {}
+  varied: set[str] = set()
+  for cell in sweep.cells:
+    for name, value in cell.flat.items():
+      if (text := repr(value)) != first.setdefault(name, text):
+        varied.add(name)
+  told = sorted(n for n in first if (n in varied or n in _ALWAYS) and not n.startswith("seed."))
   of_cell = {cell.name: {n: cell.flat[n] for n in told if n in cell.flat} for cell in sweep.cells}
 
   def row(cell: CellResults, seed: int) -> dict[str, Any]:

@@ -38,15 +38,16 @@ def finished_result(
     reading.result_json(workdir, config_hash)  # must not be of another config
     return None
   begun = reading.config_json(workdir)
-  saved = config_lib.identity(begun["config"])
-  asked = config_lib.identity(config_lib.to_dict(config))
-  differing = [
-    f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
-    for name in {**saved, **asked}
-    if saved.get(name) != asked.get(name)
-  ]
-  if differing:
-    raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
+  if begun["config_hash"] != config_hash:
+    saved = config_lib.identity(begun["config"])
+    asked = config_lib.identity(config_lib.to_dict(config))
+    differing = [
+      f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here"
+      for name in {**saved, **asked}
+      if saved.get(name) != asked.get(name)
+    ]
+    if differing:
+      raise WorkdirError(f"{workdir} was made by another config ({'; '.join(differing)})")
   if config.data.name in config_lib.REDRAWN and "contents" not in begun:
     raise WorkdirError(
       f"{workdir} was made by an older lsjax, in which all seeds of {config.data.name} had "

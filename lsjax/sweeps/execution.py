@@ -103,7 +103,7 @@ class Runner:
     while True:
       groups: dict[Any, list[PlannedRun]] = {}
       for run in runs:
-        if run_directory.finished_result(run.config, run.workdir) is None:
+        if not run.has_ended:
           start = run_directory.latest_step(run.workdir)
           key = (start, plan.pack_key(run.config), run.config.given_labels)
           groups.setdefault(key, []).append(run)
@@ -213,16 +213,21 @@ def run_sweep(
   teachers = plan.teachers_of(students)
   plan.write_index(planned, directory, label)
   distinct = {run.workdir: run for run in [*own_runs, *teachers]}
-  steps = sum(run.steps_left for run in distinct.values() if plan.has_teacher(run))
+  startable = [run for run in distinct.values() if plan.has_teacher(run)]
+  unended = {run.workdir: run.steps_to_end for run in startable if not run.has_ended}
+  ended = {run.workdir for run in startable} - unended.keys()  # none of them is looked at again
+  steps = sum(unended.values())
   bar = tqdm(total=steps, unit="step", unit_scale=True, desc=directory.name, smoothing=0.1)
   with _timed(directory, shard, steps), bar, loop.stop_signals() as stop:
     runner = Runner(stop, bar, on_call, packing)
-    runner.train(ordinary)
-    runner.train(teachers)
-    runner.train([run for run in students if plan.has_teacher(run)])
+    runner.train([run for run in ordinary if run.workdir not in ended])
+    runner.train([run for run in teachers if run.workdir not in ended])
+    unended_students = [run for run in students if run.workdir not in ended]
+    runner.train([run for run in unended_students if plan.has_teacher(run)])
   if index == 0:
     files.write_json(directory / "theory.json", theory.check())
-  left = sum(1 for run in all_runs if run.steps_left and plan.has_teacher(run))
+  others = [run for run in all_runs if run.workdir not in ended]
+  left = sum(1 for run in others if run.steps_left and plan.has_teacher(run))
   return len(own_runs), left
 
 

@@ -51,10 +51,18 @@ class PlannedRun:
   workdir: pathlib.Path
 
   @property
+  def has_ended(self) -> bool:
+    """Whether the run has a result."""
+    return run_directory.finished_result(self.config, self.workdir) is not None
+
+  @property
   def steps_left(self) -> int:
     """The number of steps still to do."""
-    if run_directory.finished_result(self.config, self.workdir) is not None:
-      return 0
+    return 0 if self.has_ended else self.steps_to_end
+
+  @property
+  def steps_to_end(self) -> int:
+    """The number of steps from the newest checkpoint to the end, for a run without a result."""
     return self.config.train.num_steps - run_directory.latest_step(self.workdir)
 
 
