@@ -128,7 +128,7 @@ def test_what_the_methods_page_says_of_digits():
     grown = [ece[rate, "LS", a] for a in alphas]
     assert ece[rate, "CE", 0.0] < grown[0]
     assert grown == sorted(grown)
-  for rate, first in zip(rates[1:], (0.1, 0.4, 0.8), strict=True):
+  for rate, first in zip(rates[1:], (0.2, 0.4, 0.8), strict=True):
     below = [a for a in alphas if ece[rate, "FC", a] < ece[rate, "CE", 0.0]]
     assert below == [a for a in alphas if a >= first]
   for rate, share in zip(rates[1:], (0.2, 0.4, 0.6), strict=True):
