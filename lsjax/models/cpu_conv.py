@@ -9,6 +9,7 @@ use this module (see `networks`).
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from jax import lax
 Strides = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 Padding = str | Sequence[tuple[int, int]]
+
+# Patches of so many elements (1.25 MiB in float32) fit into the cache of a core.
+_PATCH_ELEMENTS = 5 * 2**16
 
 
 def conv_general_dilated(
@@ -42,7 +46,7 @@ def conv_general_dilated(
   """
   check_options(**options)
   strides, pads = _geometry(lhs, rhs, window_strides, padding)
-  return _conv(lhs, rhs, pads) if strides == (1, 1) else _patches_conv(lhs, rhs, strides, pads)
+  return _conv(lhs, rhs, strides, pads)
 
 
 def im2col_conv_general_dilated(
@@ -79,87 +83,118 @@ def _geometry(
   return strides, tuple((int(low), int(high)) for low, high in padding)
 
 
-def _plain(lhs: jax.Array, rhs: jax.Array, pads: Pads) -> jax.Array:
+def _plain(lhs: jax.Array, rhs: jax.Array, strides: Strides, pads: Pads) -> jax.Array:
   layouts = ("NHWC", "HWIO", "NHWC")
-  return lax.conv_general_dilated(lhs, rhs, (1, 1), pads, dimension_numbers=layouts)
+  return lax.conv_general_dilated(lhs, rhs, strides, pads, dimension_numbers=layouts)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv(lhs: jax.Array, rhs: jax.Array, pads: Pads) -> jax.Array:
-  """Computes a convolution of stride 1 whose gradients are fast."""
-  return _plain(lhs, rhs, pads)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(lhs: jax.Array, rhs: jax.Array, strides: Strides, pads: Pads) -> jax.Array:
+  """Computes a convolution whose gradients are fast."""
+  return _plain(lhs, rhs, strides, pads)
 
 
 def _conv_forward(
-  lhs: jax.Array, rhs: jax.Array, pads: Pads
+  lhs: jax.Array, rhs: jax.Array, strides: Strides, pads: Pads
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  return _plain(lhs, rhs, pads), (lhs, rhs)
+  return _plain(lhs, rhs, strides, pads), (lhs, rhs)
 
 
 def _conv_backward(
-  pads: Pads, residuals: tuple[jax.Array, jax.Array], grad: jax.Array
+  strides: Strides, pads: Pads, residuals: tuple[jax.Array, jax.Array], grad: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   lhs, rhs = residuals
-  # The input gradient is the output gradient convolved with the kernel turned by 180 degrees.
-  turned = rhs[::-1, ::-1].transpose(0, 1, 3, 2)
-  full = tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(rhs.shape, pads))
-  return _plain(grad, turned, full), _kernel_gradient(lhs, grad, rhs.shape[:2], pads)
+  return (
+    _input_gradient(grad, rhs, lhs.shape, strides, pads),
+    _kernel_gradient(lhs, grad, rhs.shape[:2], strides, pads),
+  )
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _kernel_gradient(
-  lhs: jax.Array, grad: jax.Array, kernel: tuple[int, ...], pads: Pads
+def _input_gradient(
+  grad: jax.Array, rhs: jax.Array, shape: tuple[int, ...], strides: Strides, pads: Pads
 ) -> jax.Array:
-  """Computes the gradient of a stride-1 convolution by its kernel as one matrix product.
+  """Computes the gradient of a convolution by its input [N, H, W, C] as a convolution of stride 1.
 
-  The plain product over patches is [kh kw C, O] with 16 to 64 rows and columns: too small for a
-  fast matrix kernel, and the patches are kh kw copies of the input. Therefore `block` neighbouring
-  outputs of a row are taken together with the inputs that they touch, which makes the product
-  wider by that factor; the gradient is the sum of its (shifted) diagonal blocks. For the rows of
-  the kernel, shifted copies of the output gradient stand beside each other. The other blocks of
-  the product are not needed, but the wide product is still faster (benchmarks/step_time.py).
+  It is the output gradient convolved with the kernel turned by 180 degrees. With strides (s, t), a
+  block of s x t pixels of the input depends on the same outputs, so that the convolution has a
+  feature for every pixel of a block and every channel.
+  """
+  (stride_h, stride_w), (count, height, width, channels) = strides, shape
+  kernel, full, sizes = rhs, [], []
+  for axis, (size, stride, (low, _)) in enumerate(zip(shape[1:3], strides, pads)):
+    # Tap i of output y is pixel stride (y + block) + place, where stride block + place = i - low.
+    first, last = -low // stride, (rhs.shape[axis] - 1 - low) // stride
+    before = -low - stride * first
+    after = stride * (last + 1 - first) - rhs.shape[axis] - before
+    widths = [(0, 0)] * 4
+    widths[axis] = (before, after)
+    kernel = jnp.pad(kernel, widths)
+    sizes.append(-(-size // stride))
+    full.append((last, sizes[-1] - grad.shape[1 + axis] - first))
+  taps_h, taps_w = kernel.shape[0] // stride_h, kernel.shape[1] // stride_w
+  kernel = kernel.reshape(taps_h, stride_h, taps_w, stride_w, channels, -1)[::-1, :, ::-1]
+  kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(taps_h, taps_w, grad.shape[-1], -1)
+  out = _plain(grad, kernel, (1, 1), tuple(full))
+  out = out.reshape(count, *sizes, stride_h, stride_w, channels).transpose(0, 1, 3, 2, 4, 5)
+  return out.reshape(count, sizes[0] * stride_h, -1, channels)[:, :height, :width]
+
+
+def _kernel_gradient(
+  lhs: jax.Array, grad: jax.Array, kernel: tuple[int, ...], strides: Strides, pads: Pads
+) -> jax.Array:
+  """Computes the gradient of a convolution by its kernel as matrix products over patches.
+
+  The patches are kh kw copies of the input. Therefore a loop takes as many images at a time as
+  have patches that stay in the cache of a core.
   """
   (kernel_h, kernel_w), (count, out_h, out_w, features) = kernel, grad.shape
   channels = lhs.shape[-1]
-  most = 4 if channels < 32 else 2  # measured: wide layers fill the matrix kernel sooner
-  block = next(b for b in (most, 2, 1) if out_w % b == 0)
-  window = block + kernel_w - 1
-  x = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-  height = x.shape[1]
-  windows = [
-    x[:, :, i : i + window].reshape(count, height, 1, window * channels)
-    for i in range(0, out_w, block)
-  ]
-  blocks = grad.reshape(count, out_h, out_w // block, block * features)
-  shifted = [
-    jnp.pad(blocks, ((0, 0), (i, height - out_h - i), (0, 0), (0, 0))) for i in range(kernel_h)
-  ]
-  # Both are flattened first: a product contracted over several axes at once is far slower.
-  a = jnp.concatenate(windows, axis=2).reshape(-1, window * channels)
-  b = jnp.concatenate(shifted, axis=-1).reshape(-1, kernel_h * block * features)
-  wide = lax.dot_general(a, b, (((0,), (0,)), ((), ())))  # a^T b
-  wide = wide.reshape(window, channels, kernel_h, block, features)
-  columns = [sum(wide[j + k, :, :, k] for k in range(block)) for j in range(kernel_w)]
-  return jnp.stack(columns).transpose(2, 0, 1, 3)
+  rows = kernel_h * kernel_w * channels
+  fitting = max(1, _PATCH_ELEMENTS // (out_h * out_w * rows))
+  images = next(n for n in range(min(fitting, count), 0, -1) if count % n == 0)
+
+  def add(total: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+    x, g = chunk
+    a = _patches(x, kernel, (out_h, out_w), strides, pads).reshape(-1, rows)
+    # The narrower factor comes first: in the other order the product takes up to twice as long.
+    product = lax.dot_general(
+      g.reshape(-1, features), a, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+    )
+    return total + product, None
+
+  chunks = [x.reshape(-1, images, *x.shape[1:]) for x in (lhs, grad)]
+  total, _ = lax.scan(add, jnp.zeros((features, rows), jnp.float32), chunks)
+  total = total.reshape(features, kernel_h, kernel_w, channels).transpose(1, 2, 3, 0)
+  return total.astype(lhs.dtype)
+
+
+def _patches(
+  lhs: jax.Array, kernel: tuple[int, ...], size: tuple[int, int], strides: Strides, pads: Pads
+) -> jax.Array:
+  """Returns the kh kw C inputs of each output, [N, H', W', kh kw C]; size is (H', W')."""
+  # Padding that is fused into each of the slices costs more than a pass of its own.
+  x = lax.optimization_barrier(jnp.pad(lhs, ((0, 0), *pads, (0, 0))))
+  rows, columns = ((n - 1) * stride + 1 for n, stride in zip(size, strides))
+  return jnp.concatenate(
+    [
+      x[:, i : i + rows : strides[0], j : j + columns : strides[1]]
+      for i in range(kernel[0])
+      for j in range(kernel[1])
+    ],
+    axis=-1,
+  )
 
 
 def _patches_conv(lhs: jax.Array, rhs: jax.Array, strides: Strides, pads: Pads) -> jax.Array:
   """Computes a convolution of any stride as one matrix product over patches."""
-  kernel_h, kernel_w, channels, features = rhs.shape
-  x = jnp.pad(lhs, ((0, 0), *pads, (0, 0)))
-  out_h = (x.shape[1] - kernel_h) // strides[0] + 1
-  out_w = (x.shape[2] - kernel_w) // strides[1] + 1
-  patches = [
-    x[
-      :,
-      i : i + (out_h - 1) * strides[0] + 1 : strides[0],
-      j : j + (out_w - 1) * strides[1] + 1 : strides[1],
-    ]
-    for i in range(kernel_h)
-    for j in range(kernel_w)
-  ]
-  stacked = jnp.concatenate(patches, axis=-1).reshape(-1, kernel_h * kernel_w * channels)
-  out = stacked @ rhs.reshape(-1, features)
-  return out.reshape(lhs.shape[0], out_h, out_w, features)
+  *kernel, channels, features = rhs.shape
+  height, width = (
+    (n + low + high - k) // stride + 1
+    for n, k, stride, (low, high) in zip(lhs.shape[1:3], kernel, strides, pads)
+  )
+  patches = _patches(lhs, tuple(kernel), (height, width), strides, pads)
+  out = patches.reshape(-1, math.prod(kernel) * channels) @ rhs.reshape(-1, features)
+  return out.reshape(lhs.shape[0], height, width, features)
