@@ -57,9 +57,9 @@ class Drawing:
     """Returns the content of a png, svg or pdf file, which depends only on what is drawn."""
     from matplotlib import rc_context
 
+    png = self._png  # always the first, since it places the panels
     if suffix == "png":
-      return self._png
-    assert self._png  # has placed the panels
+      return png
     buffer = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
     with rc_context({"svg.hashsalt": self.id}):
