@@ -127,10 +127,10 @@ def in_a_step(num_classes: int, repetitions: int) -> Iterator[harness.Row]:
 
 def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   """Times the losses alone, then in a training step."""
-  for num_classes in LABELS:
-    yield from alone(num_classes, args.repetitions)
-  for num_classes in STEP_LABELS:
-    yield from in_a_step(num_classes, args.repetitions)
+  parts = {f"alone, L = {n}": functools.partial(alone, n) for n in LABELS}
+  parts |= {f"step, L = {n}": functools.partial(in_a_step, n) for n in STEP_LABELS}
+  for name in harness.chosen([*parts], args.only):
+    yield from parts[name](args.repetitions)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 XLA:CPU has a fast kernel for convolutions of NHWC inputs with HWIO kernels, and rewrites other
 forms to this one only outside loops. The gradient convolutions of automatic differentiation have
 another form, so that inside `lax.scan` they run on a far slower kernel. This module writes the
-input gradient in the fast form and the kernel gradient as matrix products. Strided convolutions,
-whose gradients would need dilation, become one matrix product over patches. Other backends do not
-use this module (see `networks`).
+input gradient in the fast form, also that of strided convolutions, which would need dilation, and
+the kernel gradient as matrix products over patches. Other backends do not use this module (see
+`networks`).
 """
 
 import functools
