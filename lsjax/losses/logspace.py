@@ -38,7 +38,7 @@ def pick(losses: Array, labels: Array) -> Array:
 
 
 def normaliser(logits: Array) -> tuple[Array, Array]:
-  """Returns the largest logit, and how far the logarithm of the sum of exponentials is above it."""
+  """Returns the largest logits, and the logarithms of the sums of exponentials relative to them."""
   top = jax.lax.stop_gradient(logits.max(-1))
   return top, jnp.log(jnp.exp(logits - top[..., None]).sum(-1))
 
@@ -46,8 +46,8 @@ def normaliser(logits: Array) -> tuple[Array, Array]:
 def of_integers(logits: Array, labels: Array) -> Array:
   """Returns the cross-entropies of integer labels [...].
 
-  Only the logits of the labels are looked at again, not a log-softmax of all, which would be as
-  large as they are and takes twice the time for a thousand classes.
+  Only the logits of the labels are looked at again. A log-softmax of all would be as large as they
+  are, and writing it takes longer than all else with many classes.
   """
   top, total = normaliser(logits)
   return total - (pick(logits, labels) - top)
