@@ -13,8 +13,8 @@ import pytest
 from conftest import small
 from tqdm import tqdm
 
-from lsjax import concurrency, data, files, shipped, sweep
 from lsjax import config as config_lib
+from lsjax import data, files, shipped, sweep
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import execution, leases, loading
@@ -287,7 +287,7 @@ def packed(configs, where, layout, teachers=None):
   runs = [setup.prepare(c, [teachers[i]] if teachers else ()) for i, c in enumerate(configs)]
   paths = [where / str(i) for i in range(len(configs))]
   free = [leases.Lease(path) for path in paths]
-  execution.train_pack(runs, free, layout, stop=[], bar=tqdm(disable=True))()
+  execution.train_pack(runs, free, layout, stop=[], bar=tqdm(disable=True))
   return [parameters(path) for path in paths]
 
 
@@ -463,16 +463,10 @@ class TestRedrawnData:
 
   def test_the_packing_of_a_flag_is_used(self, tmp_path, make_config, monkeypatch):
     run = plan.PlannedRun(make_config(), tmp_path / "run")
+    monkeypatch.setattr(execution, "train_pack", lambda *args, **_: layouts.append(args[2]))
     layouts = []
-
-    def train_pack(runs, claimed, layout, **_):
-      layouts.append(layout)
-      return lambda: None
-
-    monkeypatch.setattr(execution, "train_pack", train_pack)
     runner = sweep_execution.Runner([], tqdm(disable=True), packing=("vmap", 3))
-    with concurrency.Follower() as follower:
-      runner._train_group([run], 0, follower)
+    runner._train_group([run], 0)
     assert [(layout.packing, layout.width) for layout in layouts] == [("vmap", 3)]
     many = sweep_execution.layout_for(run, 5, ("sequential", 3))
     assert (many.packing, many.width) == ("sequential", 2)  # on four devices

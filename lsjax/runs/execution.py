@@ -74,7 +74,7 @@ def train_pack(
   stop: Sequence[int],
   bar: "tqdm[Any]",
   on_call: Callable[[int], None] | None = None,
-) -> Callable[[], list[dict[str, Any]]]:
+) -> list[dict[str, Any]]:
   """Trains runs of the same shape together, from the step of their newest checkpoints.
 
   Args:
@@ -87,25 +87,16 @@ def train_pack(
     on_call: a function that is called with the number of steps done after each compiled call.
 
   Returns:
-    A function that saves and ends the runs and returns the content of each result.json. It has to
-    be called, in any thread, while the leases are held; the next pack may train meanwhile.
+    The content of each result.json.
 
   Raises:
     directory.StepsDifferError: if the newest readable checkpoints are of different steps; the
       unreadable ones have been moved away then. Also the errors of `train_and_evaluate`.
   """
   pack = loop.Pack(runs, layout)
-  with contextlib.ExitStack() as stack:
-    training, directories = stack.enter_context(_open(pack, claimed, stop, bar, on_call))
-    training.run_steps()
-    opened = stack.pop_all()
-
-  def end() -> list[dict[str, Any]]:
-    with opened:
-      training.finish()
-      return _results(directories)
-
-  return end
+  with _open(pack, claimed, stop, bar, on_call) as (training, directories):
+    training.run()
+    return _results(directories)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ def time_run(run: setup.PreparedRun, layout: devices.Layout) -> Timing:
       directory = RunDirectory(run, Lease(workdir))
       training = loop.Loop(pack, [directory], trained.state, trained.step)
       training.evaluate()
+      training.save()
       training.finish()
       directory.close()
 

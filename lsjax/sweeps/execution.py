@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lsjax import concurrency, data, files, models, theory
+from lsjax import data, files, models, theory
 from lsjax.distillation import stages
 from lsjax.distillation import teachers as teachers_lib
 from lsjax.runs import contents, leases
@@ -109,18 +108,12 @@ class Runner:
           groups.setdefault(key, []).append(run)
       if not groups:
         return
-      # The files of a pack are written while the next pack trains.
-      with concurrency.Follower() as follower:
-        trained = [
-          self._train_group(group, start, follower) for (start, *_), group in groups.items()
-        ]
+      trained = [self._train_group(group, start) for (start, *_), group in groups.items()]
       if not any(trained):
         time.sleep(_PATIENCE)
 
-  def _train_group(
-    self, group: Sequence[PlannedRun], start: int, follower: concurrency.Follower
-  ) -> bool:
-    """Trains runs of one shape from one step, pack by pack; the follower ends them.
+  def _train_group(self, group: Sequence[PlannedRun], start: int) -> bool:
+    """Trains runs of one shape from one step, pack by pack.
 
     Returns:
       False if other processes are training all of them.
@@ -141,11 +134,14 @@ class Runner:
           is_any_free = True
           prepared = [self._prepare(run) for run in free]
           # If steps differ after all, the next look groups the runs anew.
-          with contextlib.suppress(run_directory.StepsDifferError), _going_on():
-            end = run_execution.train_pack(
+          try:
+            run_execution.train_pack(
               prepared, claimed, layout, stop=self.stop, bar=self.bar, on_call=self.on_call
             )
-            follower.call(functools.partial(_end, end, stack.pop_all()))
+          except run_directory.StepsDifferError:
+            pass
+          except leases.LostError as error:
+            print(f"{error}; going on with the other runs")
     return is_any_free
 
   def _prepare(self, run: PlannedRun) -> setup.PreparedRun:
@@ -164,21 +160,6 @@ class Runner:
     if name not in self._teachers:
       self._teachers[name] = teachers_lib.load(name)
     return self._teachers[name]
-
-
-def _end(end: Callable[[], Any], claims: contextlib.ExitStack) -> None:
-  """Ends the runs of a pack, then their leases."""
-  with claims, _going_on():
-    end()
-
-
-@contextlib.contextmanager
-def _going_on() -> Iterator[None]:
-  """Tells that another process has taken over a run of the block, and ends the block."""
-  try:
-    yield
-  except leases.LostError as error:
-    print(f"{error}; going on with the other runs")
 
 
 def run_sweep(

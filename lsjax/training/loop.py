@@ -199,12 +199,7 @@ class Loop:
     return [(i, r) for i, r in enumerate(self.recorders) if not r.has_ended]
 
   def run(self) -> None:
-    """Trains from the current step to the last one and ends every run; see `run_steps`."""
-    self.run_steps()
-    self.finish()
-
-  def run_steps(self) -> None:
-    """Trains from the current step to the last one, whose state `finish` saves.
+    """Trains from the current step to the last one and ends every run.
 
     Raises:
       Stopped: after a signal, once the state is saved.
@@ -216,13 +211,14 @@ class Loop:
       if self.step == last_step or self.step % self.train.eval_every == 0:
         self._flush()
         self.evaluate()
-      if self.step < last_step and self.step % self.checkpoint.every == 0:
+      if self.step == last_step or self.step % self.checkpoint.every == 0:
         self._flush()
         self.save()
       if self.step < last_step and self._must_stop(before):
         self._flush()
         self.save()
         raise Stopped(next(iter(self.stop), signal.SIGTERM), self.step)
+    self.finish()
 
   def advance(self, num_steps: int) -> step.Progress:
     """Dispatches steps of all runs as one call; returns their progress, not yet fetched."""
@@ -253,13 +249,9 @@ class Loop:
     concurrency.each(lambda run: run[1].save(self.step, states[run[0]]), self.running)
 
   def finish(self) -> None:
-    """Saves the running runs and ends them with the diagnostics of their networks.
-
-    Another thread may do so while the loop of another pack trains.
-    """
+    """Ends the running runs with the diagnostics of their networks."""
     if not self.running:
       return
-    self.save()
     arrays = self.pack.inputs.diagnostics(self.state, [i for i, _ in self.running])
     concurrency.each(lambda run: run[1].finish(arrays[run[0]]), self.running)
 
