@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lsjax import config as config_lib
-from lsjax.models import cpu_conv, gpu_conv
+from lsjax.models import batch_norm, cpu_conv, gpu_conv
 
 Stage = tuple[int, int, int]
 Layer = Callable[[jax.Array], jax.Array]
@@ -34,6 +34,9 @@ _CONVOLUTIONS = {
   "cpu": cpu_conv.conv_general_dilated,
   "gpu": gpu_conv.conv_general_dilated,
 }
+
+# Likewise, in place of Flax's BatchNorm.
+_BATCH_NORMS: dict[str, Callable[..., Layer]] = {"gpu": batch_norm.BatchNorm}
 
 # The convolutions of runs that are packed in other ways than the backend's fastest. Under vmap over
 # runs, JAX's own becomes a grouped convolution, and a product over patches a batched product.
@@ -101,6 +104,8 @@ class Network(nn.Module):
       normalises by its own part of the batch.
     convolution: replacement for `jax.lax.conv_general_dilated`; None stands for the fastest one
       on the current backend.
+    batch_norm: replacement for `flax.linen.BatchNorm`; None stands for the fastest one on the
+      current backend.
   """
 
   num_classes: int
@@ -110,6 +115,7 @@ class Network(nn.Module):
   axis_name: str | None = None
   sync_batch_norm: bool = True
   convolution: Callable[..., Any] | None = None
+  batch_norm: Callable[..., Layer] | None = None
 
   @nn.compact
   def __call__(
@@ -141,7 +147,8 @@ class Network(nn.Module):
 
   def norm(self, train: bool) -> Layer:
     """Returns a BatchNorm layer."""
-    return nn.BatchNorm(
+    kind = self.batch_norm or _BATCH_NORMS.get(jax.default_backend(), nn.BatchNorm)
+    return kind(
       use_running_average=not train,
       momentum=0.9,
       dtype=self.dtype,

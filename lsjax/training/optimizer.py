@@ -181,15 +181,27 @@ def flatten(params: Any, opt_state: Any, name: str) -> tuple[Any, Any]:
 
   def tree(vector: Array) -> Any:
     parts = jnp.split(vector, ends[:-1])
-    found = {i: part.reshape(shape) for i, part, shape in zip(order, parts, shapes, strict=True)}
+    found = {i: _read(part, shape) for i, part, shape in zip(order, parts, shapes, strict=True)}
     return jax.tree.unflatten(treedef, [found[i] for i in range(len(order))])
 
   def flat(of: Any) -> Flat:
     of = jax.tree.leaves(of)
     kernel_size = sum(leaf.size for leaf in leaves if leaf.ndim > 1)
-    return Flat(jnp.concatenate([of[i].ravel() for i in order]), tree, kernel_size)
+    return Flat(jnp.concatenate([_write(of[i]) for i in order]), tree, kernel_size)
 
   return flat(params), _map_traces(flat, opt_state)
+
+
+def _write(leaf: Array) -> Array:
+  """Returns an array as a vector, the kernels of convolutions in the order that cuDNN needs."""
+  return (jnp.moveaxis(leaf, -1, 0) if leaf.ndim == 4 else leaf).ravel()
+
+
+def _read(vector: Array, shape: tuple[int, ...]) -> Array:
+  """Returns the array that `_write` made a vector of."""
+  if len(shape) != 4:
+    return vector.reshape(shape)
+  return jnp.moveaxis(vector.reshape(shape[-1], *shape[:-1]), 0, -1)
 
 
 def unflatten(params: Any, opt_state: Any) -> tuple[Any, Any]:
