@@ -234,8 +234,15 @@ class TestPlan:
     run = plan.plan(shipped.load("human_cifar10", "800"))[3].runs[0]
     assert (run.train.num_steps, run.optim.boundaries) == (800, (400, 600))
     assert run.teacher.train.num_steps == 100
-    for name, argument in (("alpha_cifar10", "0.1,x"), ("human_cifar10", "0")):
-      with pytest.raises(UserError, match=f"{name}:{argument}: must be "):
+    worst = plan.plan(shipped.load("human_cifar10", "800,worse_label"))
+    assert len(worst) == 4
+    assert {run.noise.labels for cell in worst for run in cell.runs} == {"worse_label"}
+    for name, argument, why in (
+      ("alpha_cifar10", "0.1,x", "must be "),
+      ("human_cifar10", "0", "must be a number of steps"),
+      ("human_cifar10", "800,worst", "label sets must be among aggre_label"),
+    ):
+      with pytest.raises(UserError, match=f"{name}:{argument}: {why}"):
         shipped.load(name, argument)
 
 
