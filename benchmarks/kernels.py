@@ -19,11 +19,13 @@ import argparse
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 import os
 import pathlib
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +38,6 @@ from jax.experimental import topologies
 
 from benchmarks import harness, step_time
 from benchmarks.step_profile import PARTS, REST
-from lsjax.models import gpu_conv
 from lsjax.sweeps import execution
 from lsjax.training import devices
 
@@ -97,21 +98,26 @@ def described(gpu: Gpu) -> jax.Device:
   return found.devices[0]
 
 
-def compiled_text(gpu: Gpu, model: str, dtype: str, packing: str) -> str:
-  """Returns the compiled program that trains a pack of runs for as many steps as on a GPU.
+def compiled(gpu: Gpu, model: str, dtype: str, packing: str) -> tuple[str, str]:
+  """Compiles the program that trains a pack of runs for as many steps as on a GPU.
 
   Args:
     gpu: the GPU.
     model: the name of the model.
     dtype: the type of the activations.
-    packing: as for lsjax.sweep; with "+trees" behind it the optimizer works on trees.
+    packing: as for lsjax.sweep; with "+flax" or "+paired" behind it that BatchNorm, and with
+      "+trees" Flax's and an optimizer that works on trees.
+
+  Returns:
+    The instructions of the program, and its thunks, which are what the host launches.
   """
-  packing, _, on_trees = packing.partition("+")
+  packing, _, variant = packing.partition("+")
+  on_trees, norm = variant == "trees", "flax" if variant == "trees" else variant
   kind, width = execution.packing_of(packing)
   here = devices.Layout(tuple(devices.choose(1)), width=width, packing=kind)
   there = (_OnTrees if on_trees else devices.Layout)((described(gpu),), width=width, packing=kind)
   program = functools.partial(
-    step_time.make_program, model, 200, dtype=dtype, convolution=gpu_conv.conv_general_dilated
+    step_time.make_program, model, 200, dtype=dtype, backend="gpu", batch_norm=norm
   )
   init, _ = program(layout=here)
   images, examples, labels, hparams, seeds = step_time.make_arrays(model, layout=here)
@@ -119,7 +125,12 @@ def compiled_text(gpu: Gpu, model: str, dtype: str, packing: str) -> str:
   args = (images, state, examples, labels, hparams)
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
   train_call: Any = program(layout=there)[1]
-  return train_call.func.lower(*train_call.args, *shapes, None).compile().as_text()
+  lowered = train_call.func.lower(*train_call.args, *shapes, None)
+  with tempfile.TemporaryDirectory() as place:
+    options = {"xla_dump_to": place, "xla_dump_hlo_as_text": True}
+    text = lowered.compile(compiler_options=options).as_text()
+    (thunks,) = pathlib.Path(place).glob("*.thunk_sequence_after_thunk_passes.txt")
+    return text, thunks.read_text()
 
 
 class _OnTrees(devices.Layout):
@@ -184,6 +195,26 @@ def body_of(text: str, found: dict[str, dict[str, Instruction]]) -> dict[str, In
   """Returns the body of the longest loop of a program: a training step."""
   bodies = [found[name] for name in re.findall(r"body=%([\w.-]+)", text)]
   return max(bodies, key=len)
+
+
+def launches(thunks: str) -> int:
+  """Returns how often the host launches something in a step, a CUDA graph counting once.
+
+  Args:
+    thunks: the thunks of a program; those of a graph stand below it, indented.
+  """
+  block = max(map(_block, thunks.split("body:\n")[1:]), key=len)
+  return sum(_indent(line) == _indent(block[0]) for line in block)
+
+
+def _block(text: str) -> list[str]:
+  """Returns the lines at the beginning of a text that are indented at least like the first."""
+  lines = [line for line in text.splitlines() if line]
+  return list(itertools.takewhile(lambda line: _indent(line) >= _indent(lines[0]), lines))
+
+
+def _indent(line: str) -> int:
+  return len(line) - len(line.lstrip())
 
 
 def kernels(body: dict[str, Instruction]) -> list[Instruction]:
@@ -265,18 +296,19 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row]:
   asked = [f"{args.model} {args.dtype} {packing}" for packing in args.packings.split(",")]
   for name in harness.chosen(asked, args.only):
     packing = name.split()[-1]
-    text = compiled_text(GPUS["h100"], args.model, args.dtype, packing)
+    text, thunks = compiled(GPUS["h100"], args.model, args.dtype, packing)
     if args.programs:
       args.programs.mkdir(parents=True, exist_ok=True)
       (args.programs / f"{name.replace(' ', '_').replace(':', '_')}.txt").write_text(text)
-    yield row(name, Step.of(text), execution.packing_of(packing.partition("+")[0])[1])
+    runs = execution.packing_of(packing.partition("+")[0])[1]
+    yield row(name, Step.of(text), runs, launches(thunks))
 
 
-def row(name: str, step: Step, runs: int) -> harness.Row:
+def row(name: str, step: Step, runs: int, launched: int) -> harness.Row:
   """Returns the row of a step of so many runs."""
   moved, done = (sum(each[i] for each in step.work) for i in (0, 1))
   details: dict[str, float] = {f"kernels, {part}": count for part, count in step.parts.items()}
-  details |= {"mib": moved / 2**20, "gflop": done / 1e9}
+  details |= {"launches": launched, "mib": moved / 2**20, "gflop": done / 1e9}
   for key, gpu in GPUS.items():
     details[f"predicted ms, {key}"] = 1e3 * step.seconds(gpu)
     details[f"predicted run-steps/s, {key}"] = runs / step.seconds(gpu)
@@ -287,8 +319,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the benchmark's own flags."""
   parser.add_argument("--model", default="resnet32")
   parser.add_argument("--dtype", default="bfloat16", help="the type of the activations")
-  packings = "sequential:1+trees,vmap:4+trees,sequential:1,vmap:4,vmap:8,vmap:32"
-  help = "as for lsjax.sweep, by commas; with +trees, the optimizer works on trees"
+  packings = (
+    "sequential:1+trees,vmap:4+trees,sequential:1,sequential:1+paired,vmap:4+flax,"
+    "vmap:2,vmap:4,vmap:8,vmap:16,vmap:32"
+  )
+  help = "as for lsjax.sweep, by commas; with +flax, +paired or +trees: see compiled()"
   parser.add_argument("--packings", default=packings, help=help)
   parser.add_argument("--programs", type=pathlib.Path, help="directory for the compiled programs")
 

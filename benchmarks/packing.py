@@ -34,7 +34,12 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row | harness.Failure]
     convolutional = name in models.CONVOLUTIONAL
     steps = args.steps or devices.steps_per_call(convolutional)
     kinds = {
-      f"{name} {args.dtype} {packing} x {width}": (packing, width)
+      " ".join(filter(None, (name, args.dtype, packing, f"x {width}", norm))): (
+        packing,
+        width,
+        norm,
+      )
+      for norm in args.batch_norms.split(",")
       for packing, width in itertools.product(devices.PACKINGS, WIDTHS[name])
       if (width > 1 or packing == "sequential")  # a single run is the same program either way
       and (convolutional or packing not in models.PACKED_CONVOLUTIONS)
@@ -43,13 +48,20 @@ def measure(args: argparse.Namespace) -> Iterator[harness.Row | harness.Failure]
     layouts = {row: devices.Layout(on, width=kinds[row][1], packing=kinds[row][0]) for row in names}
     yield from harness.compare(
       {
-        row: functools.partial(step_time.make_call, name, steps, dtype=args.dtype, layout=layout)
+        row: functools.partial(
+          step_time.make_call,
+          name,
+          steps,
+          dtype=args.dtype,
+          layout=layout,
+          batch_norm=kinds[row][2],
+        )
         for row, layout in layouts.items()
       },
       {row: layout.width * steps for row, layout in layouts.items()},
       args,
       unit="run-steps/s",
-      details={row: {"packing": ":".join(map(str, kinds[row]))} for row in names},
+      details={row: {"packing": ":".join(map(str, kinds[row][:2]))} for row in names},
     )
 
 
@@ -57,6 +69,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the benchmark's own flags."""
   parser.add_argument("--models", default=",".join(WIDTHS))
   parser.add_argument("--steps", type=int, default=0, help="of a call; 0: as many as in training")
+  help = "rows for each, by commas: flax, paired, or nothing for the backend's fastest"
+  parser.add_argument("--batch_norms", default="", help=help)
   parser.add_argument("--dtype", default="float32", help="the type of the activations")
 
 

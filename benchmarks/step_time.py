@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 from benchmarks import harness
 from lsjax import config as config_lib
 from lsjax import models
+from lsjax.models import batch_norm as lsjax_batch_norm
 from lsjax.training import devices, loop, matrices, programs, setup, step
 
 SHAPES = {
@@ -31,6 +33,8 @@ SHAPES = {
 }
 # Networks by another name than their model's, with the width of their hidden layer.
 _HIDDEN = {"mlp_512": ("mlp", 512)}
+# Flax's, and the one with one reduction in each direction.
+BATCH_NORMS = {"flax": nn.BatchNorm, "paired": lsjax_batch_norm.BatchNorm}
 DEFAULT_MODELS = "mlp,small_cnn,resnet32"
 BATCH_SIZE, NUM_EXAMPLES = 128, 2048
 
@@ -53,7 +57,8 @@ def make_program(
   layout: devices.Layout,
   num_classes: int = 10,
   loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
-  convolution: Callable[..., jax.Array] | None = None,
+  backend: str = "",
+  batch_norm: str = "",
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
   """Makes the compiled functions that initialise and train the runs of a layout on random images.
 
@@ -64,13 +69,15 @@ def make_program(
     layout: the layout of the runs.
     num_classes: the number of classes L.
     loss: the loss of every run.
-    convolution: the network's convolution; None for that of the packing.
+    backend: the backend whose layers the network has; by default the current one.
+    batch_norm: a name in `BATCH_NORMS`; by default what is fastest on the backend.
 
   Returns:
     `programs.make_init` and `programs.make_train_call`.
   """
-  model = make_network(name, num_classes=num_classes, dtype=dtype, axis_name=layout.axis_name)
-  model = model.clone(convolution=convolution or models.PACKED_CONVOLUTIONS.get(layout.packing))
+  model: Any = make_network(name, num_classes=num_classes, dtype=dtype, axis_name=layout.axis_name)
+  model = models.packed(model, layout.packing, layout.width, backend=backend)
+  model = model.clone(batch_norm=BATCH_NORMS.get(batch_norm, model.batch_norm))
   augmented = SHAPES[name][0] == 32
   data = config_lib.Data(crop_padding=4 if augmented else 0, flip=augmented)
   program = config_lib.program_of(loss)
@@ -123,6 +130,7 @@ def make_call(
   num_classes: int = 10,
   loss: config_lib.Loss = config_lib.Loss(),  # noqa: B008 (frozen)
   runs_of_seed: int = 1,
+  batch_norm: str = "",
 ) -> Callable[[], None]:
   """Makes a function that trains every run of a layout on random images and waits for the end.
 
@@ -135,10 +143,17 @@ def make_call(
     num_classes: the number of classes L.
     loss: the loss of every run.
     runs_of_seed: how many runs in a row have the same data seed.
+    batch_norm: a name in `BATCH_NORMS`; by default what is fastest on the backend.
   """
   layout = layout or devices.Layout(tuple(devices.choose(1)), shared=True)
   init, train_call = make_program(
-    name, num_steps, dtype=dtype, layout=layout, num_classes=num_classes, loss=loss
+    name,
+    num_steps,
+    dtype=dtype,
+    layout=layout,
+    num_classes=num_classes,
+    loss=loss,
+    batch_norm=batch_norm,
   )
   images, examples, labels, hparams, seeds = make_arrays(
     name, layout=layout, num_classes=num_classes, loss=loss, runs_of_seed=runs_of_seed

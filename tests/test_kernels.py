@@ -58,3 +58,29 @@ def test_the_predicted_time():
   gpu = kernels.Gpu("one", bandwidth=1e9, memory=1, rate=1e12)
   step = kernels.Step({"rest": 2}, [(1000, 0), (1000, 4_000_000)])
   assert step.seconds(gpu) == pytest.approx(2 * kernels.COST + 1e-6 + 4e-6)
+
+
+THUNKS = """000: kCommandBuffer [source | next=002 (1)]
+    001: kCopy         [source | sink] kCopy
+002: kWhile         [prev=000 (1) | next=000 (1)]
+condition:
+    003: kCustomKernel [source | sink] loop_compare_fusion
+  body:
+    004: kCustomKernel [source | sink] a_shorter_loop
+005: kWhile         [prev=002 (1) | next=000 (1)]
+condition:
+    006: kCustomKernel [source | sink] loop_compare_fusion
+  body:
+    000: kCommandBuffer [source | next=009 (1)]
+        007: kCopy         [source | sink] kCopy
+        008: kCustomKernel [source | sink] loop_add_fusion
+    009: kConvolution   [prev=000 (1) | next=010 (1)] kConvolution
+    010: kCustomKernel [prev=009 (1) | sink] loop_add_fusion
+
+011: kCopy         [source | sink] kCopy
+012: kCopy         [source | sink] kCopy
+"""
+
+
+def test_a_graph_is_one_launch():
+  assert kernels.launches(THUNKS) == 3

@@ -2,6 +2,7 @@
 
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from jax import lax
 
 from lsjax import config as config_lib
 from lsjax import models
-from lsjax.models import cpu_conv, gpu_conv
+from lsjax.models import batch_norm, cpu_conv, gpu_conv
 
 
 def spec(classes=10, shape=(32, 32, 3), mean=(0.0,), std=(1.0,)):
@@ -357,3 +358,20 @@ def test_network_gradient_equals_stock():
   assert strides == [(1, 1), (2, 2), (2, 2)]  # once for each layer, by the second gradient
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(stock)):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("backend", "packing", "width", "expected"),
+  [
+    ("gpu", "vmap", 4, batch_norm.BatchNorm),
+    ("gpu", "vmap", 1, nn.BatchNorm),
+    ("gpu", "sequential", 4, nn.BatchNorm),
+    ("cpu", "vmap", 4, nn.BatchNorm),
+  ],
+)
+def test_several_runs_on_a_gpu_have_their_own_batch_norm(backend, packing, width, expected):
+  network = models.create(config_lib.Model(name="small_cnn"), spec())
+  packed = models.packed(network, packing, width, backend=backend)
+  assert packed.batch_norm is expected
+  of_backend = {"gpu": gpu_conv.conv_general_dilated, "cpu": cpu_conv.conv_general_dilated}
+  assert packed.convolution is of_backend[backend]

@@ -41,17 +41,49 @@ def kernels(directory: pathlib.Path) -> dict[str, Any]:
   predicted = [
     f"predicted {what}, {gpu}" for gpu in ("h100", "h200") for what in ("ms", "run-steps/s")
   ]
-  header = ["program", "kernels", *parts, "MiB", "GFLOP", *(p.replace("h", "H") for p in predicted)]
+  header = [
+    "program",
+    "kernels",
+    "launches",
+    *parts,
+    "MiB",
+    "GFLOP",
+    *(p.replace("h", "H") for p in predicted),
+  ]
   rows = []
   for row in json.loads((directory / "kernels.json").read_text())["rows"]:
     details = row["details"]
     rows.append(
-      [row["name"].split()[-1], f"{row['value']['median']:.0f}"]
-      + [f"{details[f'kernels, {part}']:.0f}" for part in parts]
+      [row["name"].split()[-1], f"{row['value']['median']:.0f}", f"{details['launches']:.0f}"]
+      + [f"{details.get(f'kernels, {part}', 0):.0f}" for part in parts]
       + [f"{details[key]:,.0f}" for key in ("mib", "gflop")]
       + [f"{details[key]:,.{2 if 'ms' in key else 0}f}" for key in predicted]
     )
   return {"id": "kernels", "header": header, "rows": rows}
+
+
+def speeds(directory: pathlib.Path) -> dict[str, Any]:
+  """Returns the measured speeds of programs on a GPU beside the predicted ones."""
+  rows = []
+  predicted = json.loads((ROOT / "results/benchmarks/kernels.json").read_text())["rows"]
+  times = {row["name"]: 1e3 / row["details"]["predicted run-steps/s, h100"] for row in predicted}
+  for file in ("batch_norm_resnet32", "packing_resnet32"):
+    for row in json.loads((directory / f"{file}.json").read_text())["rows"]:
+      model, dtype, kind, _, width, *norm = row["name"].split()
+      program = "+".join((f"{kind}:{width}", *norm))
+      by_default = "paired" if kind == "vmap" else "flax"
+      name = f"{model} {dtype} {program.removesuffix(f'+{by_default}')}"
+      if name not in times or (not norm and width in ("1", "4")):
+        continue  # the other file has it beside Flax's BatchNorm
+      speed = row["value"]
+      time = int(width) * times[name]
+      measured = int(width) * 1e3 / speed["median"]
+      spread = f"{speed['min']:,.0f} to {speed['max']:,.0f}"
+      shown = program if norm else f"{program}+{by_default}"
+      row_of = (f"{time:.2f}", f"{measured:.2f}", f"{measured / time:.2f}")
+      rows.append([shown, *row_of, f"{speed['median']:,.0f}", spread])
+  header = ["program", "predicted ms", "measured ms", "ratio", "run-steps/s", "min to max"]
+  return {"id": "speeds", "header": header, "rows": rows}
 
 
 # Tables that do not come from a report, by their names: functions of the directory of results.
@@ -63,6 +95,7 @@ OTHERS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
   "orderings": published.orderings,
   "lines": lines,
   "kernels": kernels,
+  "speeds": speeds,
 }
 PAGES = (
   ROOT / "README.md",

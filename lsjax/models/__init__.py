@@ -1,8 +1,9 @@
 """Networks in Flax Linen, and the convolutions that make them fast.
 
 `create` builds the network that a model section names for the images that an `InputSpec`
-describes. `networks` holds the networks, `cpu_conv` and `gpu_conv` the convolutions of two
-backends.
+describes; `packed` gives it the layers that are fastest where several runs train at once.
+`networks` holds the networks, `cpu_conv` and `gpu_conv` the convolutions of two backends,
+`batch_norm` a BatchNorm for GPUs.
 
 A new network needs a subclass of `networks.Network`, a row in `networks.NETWORKS` and its name in
 lsjax/sections.py. Flax names parameters after the layers in the order in which `body` calls them,
@@ -16,6 +17,7 @@ from lsjax.models.networks import (
   InputSpec,
   Network,
   create,
+  packed,
 )
 
 __all__ = [
@@ -25,4 +27,5 @@ __all__ = [
   "InputSpec",
   "Network",
   "create",
+  "packed",
 ]

@@ -1,4 +1,4 @@
-"""BatchNorm that reads its input twice forward and twice backward, for GPUs.
+"""BatchNorm with one reduction in each direction, for several runs at once on a GPU.
 
 Flax's BatchNorm is 10.6 kernels a layer in the program that XLA makes of a training step, most of
 which do little but wait for their turn (docs/performance.md). Here the two sums of each direction
@@ -92,7 +92,8 @@ _normalise.defvjp(_forward, _backward)
 def _means(x: Array, y: Array, axis_name: str | None) -> tuple[Array, Array]:
   """Returns the means of two arrays over all axes but the last, and over devices."""
   count = x.size // x.shape[-1]
-  means = tuple(total / count for total in _sums(x, y))
+  x_sum, y_sum = _sums(x, y)
+  means = (x_sum / count, y_sum / count)
   return means if axis_name is None else lax.pmean(means, axis_name)
 
 
@@ -100,4 +101,5 @@ def _sums(x: Array, y: Array) -> tuple[Array, Array]:
   """Returns the sums of two arrays over all axes but the last, in one reduction."""
   add = lambda a, b: (a[0] + b[0], a[1] + b[1])  # noqa: E731
   zero = jnp.zeros((), x.dtype)
-  return lax.reduce((x, y), (zero, zero), add, tuple(range(x.ndim - 1)))
+  sums: Any = lax.reduce((x, y), (zero, zero), add, tuple(range(x.ndim - 1)))
+  return sums[0], sums[1]

@@ -30,7 +30,7 @@ def words(
     values,
     label=sweep.label,
     tested=tested_on(cells or sweep.select()),
-    noise=_noise(cells),
+    noise=_noise(cells, sweep),
     setting=setting,
     training=_warm_up(cells or sweep.select()) + setting,
     seeds=seeds,
@@ -94,9 +94,9 @@ def _setting(sweep: SweepResults) -> str:
   return f"{text} ECE: 15 bins."
 
 
-def _noise(cells: Collection[CellResults]) -> str:
-  """Returns the noise of the cells, or that of the paper's tables."""
-  noises = list(dict.fromkeys(cell.noise for cell in cells))
+def _noise(cells: Collection[CellResults], sweep: SweepResults) -> str:
+  """Returns the noise of the cells; without cells that of the paper or what stands for it."""
+  noises = list(dict.fromkeys(cell.noise for cell in cells)) or [sweep.other_noise]
   return " or ".join(noises) or f"symmetric {100 * paper.RATE:g} % noise"
 
 

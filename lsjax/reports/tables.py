@@ -188,7 +188,7 @@ def _calibration(sweep: SweepResults) -> entries.Content:
       numbers = [entries.number(cell, "test.ece", moment, 1, 3) for moment in entries.MOMENTS]
       rows.append([method, f"{alpha:g}", *numbers, f"{published:.3f}"])
   header = ["loss", "alpha", *(f"ECE, {name}" for name in entries.MOMENTS.values())]
-  return [*header, "paper (data set not named)"], rows
+  return _with_paper(sweep, header, rows, "paper (data set not named)")
 
 
 def _denoising(sweep: SweepResults) -> entries.Content:
@@ -204,7 +204,7 @@ def _denoising(sweep: SweepResults) -> entries.Content:
       ]
       rows.append([f"{alpha:g}", *numbers, " / ".join(f"{value:.2f}" for value in published)])
   columns = [f"{part}, %, {name}" for name in entries.MOMENTS.values() for part in parts]
-  return ["alpha", *columns, f"paper: {' / '.join(parts)}"], rows
+  return _with_paper(sweep, ["alpha", *columns], rows, f"paper: {' / '.join(parts)}")
 
 
 def _boundaries(sweep: SweepResults) -> entries.Content:
@@ -248,11 +248,20 @@ def _only(
   return found[0] if len(found) == 1 else None
 
 
-def _with_paper(sweep: SweepResults, header: list[str], rows: list[list[Entry]]) -> entries.Content:
-  """Returns a table with the paper's numbers in the last columns, under its noise alone."""
+def _with_paper(
+  sweep: SweepResults, header: list[str], rows: list[list[Entry]], *columns: str
+) -> entries.Content:
+  """Returns a table with the paper's numbers in the last columns, under its noise alone.
+
+  Args:
+    sweep: results that the table is made from.
+    header: the columns before those of the paper.
+    rows: the rows with the paper's numbers at their ends.
+    *columns: the columns of the paper; by default one for each of its data sets.
+  """
   if sweep.other_noise:
     return header, [row[: len(header)] for row in rows]
-  return header + [f"paper, {data}" for data in paper.DATA_SETS], rows
+  return [*header, *(columns or [f"paper, {data}" for data in paper.DATA_SETS])], rows
 
 
 def _published(

@@ -116,8 +116,8 @@ class Pack:
     self.runs, self.layout = runs, layout
     self.config = runs[0].config  # all runs share what is read from it
     self.slots = [*runs, *[runs[-1]] * (layout.capacity - len(runs))]
-    convolution = models.PACKED_CONVOLUTIONS.get(layout.packing)
-    self.model = runs[0].model.clone(axis_name=layout.axis_name, convolution=convolution)
+    model = models.packed(runs[0].model, layout.packing, layout.width)
+    self.model = model.clone(axis_name=layout.axis_name)
     self.inputs = inputs_lib.create(self.slots, layout, self.model)
     for run, accuracies in zip(runs, self.inputs.teacher_accuracies):
       for teacher, accuracy in zip(run.teachers, accuracies):

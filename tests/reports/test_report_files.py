@@ -156,6 +156,10 @@ def test_claims_under_the_only_noise_of_a_sweep(tmp_path):
       assert ("paper, CIFAR-10" in made[id].header) == is_paper
       assert ("The paper's" in made[id].caption) == is_paper
       assert {len(row) for row in made[id].rows} == {len(made[id].header)}
+    for id in ("table_d", "table_e"):
+      assert any(name.startswith("paper") for name in made[id].header) == is_paper
+      assert ("symmetric 20 % noise" if is_paper else "given labels worse") in made[id].caption
+      assert {len(row) for row in made[id].rows} == {len(made[id].header)}
   two = [*people, *(c for c in found.cells if c.noise_kind == "symmetric")]
   assert dataclasses.replace(found, cells=two).other_noise == ""
 
