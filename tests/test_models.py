@@ -295,6 +295,25 @@ def test_cpu_convolution_equals_stock(kernel, strides, padding, size, channels):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+def test_cpu_convolution_of_bfloat16_computes_in_float32():
+  keys = jax.random.split(jax.random.key(0), 3)
+  x = jax.random.normal(keys[0], (3, 8, 8, 4), jnp.bfloat16)
+  w = jax.random.normal(keys[1], (3, 3, 4, 5), jnp.bfloat16)
+  grad = jax.random.normal(keys[2], (3, 4, 4, 5))
+
+  def both(x, w):
+    y, pull = jax.vjp(lambda x, w: cpu_conv.conv_general_dilated(x, w, (2, 2), "SAME"), x, w)
+    return y, pull(grad)
+
+  got, gradients = both(x, w)
+  exact, exact_gradients = both(x.astype("float32"), w.astype("float32"))
+  assert got.dtype == jnp.float32
+  np.testing.assert_allclose(got, exact, rtol=1e-6, atol=1e-6)
+  for a, b in zip(gradients, exact_gradients, strict=True):
+    assert a.dtype == jnp.bfloat16
+    np.testing.assert_allclose(a.astype("float32"), b, rtol=2**-7, atol=1e-3)
+
+
 def test_cpu_convolution_refuses_what_it_does_not_do():
   x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
   with pytest.raises(NotImplementedError):

@@ -4,8 +4,9 @@ XLA:CPU has a fast kernel for convolutions of NHWC inputs with HWIO kernels, and
 forms to this one only outside loops. The gradient convolutions of automatic differentiation have
 another form, so that inside `lax.scan` they run on a far slower kernel. This module writes the
 input gradient in the fast form, also that of strided convolutions, which would need dilation, and
-the kernel gradient as matrix products over patches. Other backends do not use this module (see
-`networks`).
+the kernel gradient as matrix products over patches. The fast kernel does not take bfloat16: such
+inputs become float32, and the result stays so, because rounding it would be one more pass over
+memory. Other backends do not use this module (see `networks`).
 """
 
 import functools
@@ -39,7 +40,7 @@ def conv_general_dilated(
       NHWC and HWIO, and precision because the CPU has only one.
 
   Returns:
-    Images [N, H', W', O].
+    Images [N, H', W', O], in float32 for narrower inputs; the layer that follows rounds them.
 
   Raises:
     NotImplementedError: for dilation or groups.
@@ -83,9 +84,16 @@ def _geometry(
   return strides, tuple((int(low), int(high)) for low, high in padding)
 
 
+def _computed_in(x: jax.Array) -> Any:
+  """Returns the type to compute in: float32 for narrower types."""
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
 def _plain(lhs: jax.Array, rhs: jax.Array, strides: Strides, pads: Pads) -> jax.Array:
   layouts = ("NHWC", "HWIO", "NHWC")
-  return lax.conv_general_dilated(lhs, rhs, strides, pads, dimension_numbers=layouts)
+  x, kernel = (a.astype(_computed_in(lhs)) for a in (lhs, rhs))
+  out = lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=layouts)
+  return out
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -137,7 +145,7 @@ def _input_gradient(
   taps_h, taps_w = kernel.shape[0] // stride_h, kernel.shape[1] // stride_w
   kernel = kernel.reshape(taps_h, stride_h, taps_w, stride_w, channels, -1)[::-1, :, ::-1]
   kernel = kernel.transpose(0, 2, 5, 1, 3, 4).reshape(taps_h, taps_w, grad.shape[-1], -1)
-  out = _plain(grad, kernel, (1, 1), tuple(full))
+  out = _plain(grad, kernel, (1, 1), tuple(full)).astype(rhs.dtype)
   out = out.reshape(count, *sizes, stride_h, stride_w, channels).transpose(0, 1, 3, 2, 4, 5)
   return out.reshape(count, sizes[0] * stride_h, -1, channels)[:, :height, :width]
 
@@ -156,16 +164,18 @@ def _kernel_gradient(
   fitting = max(1, _PATCH_ELEMENTS // (out_h * out_w * rows))
   images = next(n for n in range(min(fitting, count), 0, -1) if count % n == 0)
 
+  dtype = _computed_in(lhs)
+
   def add(i: jax.Array, total: jax.Array) -> jax.Array:
     # Slices of the whole: a reshaped scan input is one more array in memory.
-    x, g = (lax.dynamic_slice_in_dim(whole, i * images, images) for whole in (lhs, grad))
+    x, g = (
+      lax.dynamic_slice_in_dim(whole, i * images, images).astype(dtype) for whole in (lhs, grad)
+    )
     a = _patches(x, kernel, (out_h, out_w), strides, pads).reshape(-1, rows)
     # The narrower factor comes first: in the other order the product takes up to twice as long.
-    return total + lax.dot_general(
-      g.reshape(-1, features), a, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
-    )
+    return total + lax.dot_general(g.reshape(-1, features), a, (((0,), (0,)), ((), ())))
 
-  total = lax.fori_loop(0, count // images, add, jnp.zeros((features, rows), jnp.float32))
+  total = lax.fori_loop(0, count // images, add, jnp.zeros((features, rows), dtype))
   total = total.reshape(features, kernel_h, kernel_w, channels).transpose(1, 2, 3, 0)
   return total.astype(lhs.dtype)
 

@@ -95,7 +95,8 @@ class Network(nn.Module):
     num_classes: number of classes L.
     mean: mean of the raw images per last axis, or one number for all.
     std: standard deviation of the raw images, likewise.
-    dtype: type of activations; parameters, BatchNorm statistics and logits are always float32.
+    dtype: type of activations; parameters, BatchNorm statistics and logits are always float32, and
+      on a CPU the results of convolutions are too, until the next layer rounds them.
     axis_name: mapped axis of the devices that share a batch, or None.
     sync_batch_norm: whether these devices share BatchNorm statistics; if not, each device
       normalises by its own part of the batch.
