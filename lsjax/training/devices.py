@@ -222,8 +222,8 @@ class Layout:
 def packed_layout(on: Sequence[jax.Device], model_is_convolutional: bool) -> Layout:
   """Returns the layout in which a sweep packs its runs, as benchmarks/packing.py measured.
 
-  On a CPU, training one run after another is faster than vmap for wide layers, about twice as fast
-  for convolutional networks, and a little slower for the smallest MLP
+  On a CPU, training one run after another is faster than vmap for wide layers, three times as fast
+  and more for convolutional networks, and a little slower for the smallest MLP
   (benchmarks/peer_torch_table.py). Convolutional networks get one slot per device: more slots gain
   little, and idle slots of the last pack cost as much as runs. On a GPU four runs of a
   convolutional network share dense convolutions (`models.gpu_conv`): 2.5 times as fast as one run
