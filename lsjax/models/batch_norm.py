@@ -2,8 +2,7 @@
 
 Flax's BatchNorm is 10.6 kernels a layer in the program that XLA makes of a training step, most of
 which do little but wait for their turn (docs/performance.md). Here the two sums of each direction
-are one reduction of pairs, and everything else is part of the kernels that apply them: six kernels
-a layer.
+are one reduction of pairs, which leaves six kernels a layer.
 """
 
 import functools
